@@ -1,0 +1,42 @@
+"""The registry: networks by the name that the config gives them."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgan.config import Config
+from jaxgan.models import dcgan
+
+GENERATORS = {"dcgan": dcgan.Generator}
+CRITICS = {"dcgan": dcgan.Critic}
+
+
+def build_generator(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
+    """The generator that a config asks for.
+
+    Args:
+      config: a validated config.
+      num_classes: classes of the data; used when the critic is conditional.
+      axis_name: mapped axis over which batch norm is synchronised, or None.
+    """
+    return GENERATORS[config.generator.network](
+        shape=config.data.shape,
+        widths=config.generator.widths,
+        norm=config.generator.norm,
+        num_classes=num_classes if config.critic.conditioning != "none" else 0,
+        axis_name=axis_name,
+        dtype=jnp.dtype(config.train.precision),
+    )
+
+
+def build_critic(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
+    """The critic that a config asks for; arguments as in `build_generator`."""
+    return CRITICS[config.critic.network](
+        widths=config.critic.widths,
+        norm=config.critic.norm,
+        num_classes=num_classes,
+        conditioning=config.critic.conditioning,
+        axis_name=axis_name,
+        dtype=jnp.dtype(config.train.precision),
+    )
