@@ -1,0 +1,45 @@
+"""Optimizers and learning-rate schedules by name, all from optax."""
+
+from __future__ import annotations
+
+import optax
+
+from jaxgan.config import OptimizerConfig
+
+
+def build_optimizer(
+    config: OptimizerConfig, lr: float, updates_per_iteration: int, total_iterations: int
+) -> optax.GradientTransformation:
+    """The optimizer of one network.
+
+    Args:
+      config: name, moments, schedule, clipping.
+      lr: the full rate of this network.
+      updates_per_iteration: how often this network is updated in an iteration (n_critic, or 1).
+      total_iterations: length of the run, where a falling schedule reaches 0.
+    """
+    rate = _schedule(config, lr, updates_per_iteration, total_iterations)
+    rule = {
+        "adam": lambda: optax.adam(rate, config.beta1, config.beta2),
+        "adamw": lambda: optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay),
+        "rmsprop": lambda: optax.rmsprop(rate, decay=config.beta2),
+        "sgd": lambda: optax.sgd(rate, momentum=config.beta1 or None),
+    }[config.name]()
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule) if config.clip_norm else rule
+
+
+def _schedule(config: OptimizerConfig, lr: float, per_iteration: int, total_iterations: int) -> optax.ScalarOrSchedule:
+    warmup = config.warmup_iterations * per_iteration
+    if config.schedule == "constant" and not warmup:
+        return lr
+    rest = max(1, total_iterations * per_iteration - warmup)
+    falling = {
+        "constant": lambda: optax.constant_schedule(lr),
+        "linear": lambda: optax.linear_schedule(lr, 0.0, rest),
+        "cosine": lambda: optax.cosine_decay_schedule(lr, rest),
+    }[config.schedule]()
+    if not warmup:
+        return falling
+    # Start at lr / warmup, not at 0: a first update of size 0 would be wasted.
+    rising = optax.linear_schedule(lr / warmup, lr, warmup)
+    return optax.join_schedules([rising, falling], [warmup])

@@ -1,0 +1,114 @@
+"""The only file that names pmap, meshes, process indices or collectives over hosts.
+
+The state has no replica axis: `pmap` takes it with `in_axes=None` and gives it back with `out_axes=None`, so that one
+device and many run the same code and a checkpoint does not know how many there were.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.errors import InputError
+
+Tree = Any
+
+# The axis that `pmap` maps; networks (synchronised batch norm) and the step (mean gradients) are built with this name.
+AXIS = "devices"
+
+
+def initialize() -> None:
+    """Joins the other processes of a multi-host job; does nothing in a job of one process.
+
+    Set by hand, `JAXGAN_COORDINATOR` (host:port), `JAXGAN_PROCESSES` and `JAXGAN_PROCESS` name the job; under SLURM
+    with several tasks, and on a TPU pod, JAX finds them by itself. Call before anything touches a device.
+
+    Raises:
+      InputError: one of the three variables is missing or is no number.
+    """
+    names = ("JAXGAN_COORDINATOR", "JAXGAN_PROCESSES", "JAXGAN_PROCESS")
+    given = [os.environ.get(name) for name in names]
+    if any(given):
+        try:
+            jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
+        except (TypeError, ValueError):
+            raise InputError(f"{', '.join(names)} must all be set: host:port, count, index; got {given}") from None
+        return
+    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ
+    if slurm or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+        jax.distributed.initialize()
+
+
+def is_main_process() -> bool:
+    """Whether this process writes logs, samples and messages."""
+    return jax.process_index() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is set in any process of the job; every process must call this equally often."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def process_count() -> int:
+    """Processes of the whole job."""
+    return jax.process_count()
+
+
+def device_count() -> int:
+    """Devices of the whole job."""
+    return jax.device_count()
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises `InputError` unless the global batch divides by the number of devices."""
+    devices = device_count()
+    if batch_size % devices:
+        lower = batch_size - batch_size % devices
+        near = f"{lower} or {lower + devices}" if lower else str(devices)
+        raise InputError(f"config.train.batch_size={batch_size} does not divide by the {devices} devices: use {near}")
+
+
+def map_train(train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]]) -> Callable[..., tuple[Tree, Tree]]:
+    """`train_many(state, data, draws, count)` over this process's devices: one compiled, donated program.
+
+    The returned function takes `draws` as `split_batch` lays them out; state, metrics and count are replicated. The
+    state's buffers are given away: use the returned state only.
+    """
+    return jax.pmap(train_many, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=0)
+
+
+def local_batch(batch_size: int) -> slice:
+    """Which part of every global batch this process feeds."""
+    share = batch_size // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def split_batch(draws: Tree) -> Tree:
+    """`[K, n_critic, b, ...]` of this process to `[devices, K, n_critic, b / devices, ...]`, for `map_train`."""
+    devices = jax.local_device_count()
+
+    def split(leaf: np.ndarray) -> np.ndarray:
+        k, n, b = leaf.shape[:3]
+        return np.moveaxis(leaf.reshape(k, n, devices, b // devices, *leaf.shape[3:]), 2, 0)
+
+    return jax.tree.map(split, draws)
+
+
+def replicate(tree: Tree) -> Tree:
+    """Arrays on every device of this process, so that a mapped call need not move them again."""
+    devices = np.asarray(jax.local_devices())
+    sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(devices, (AXIS,)), jax.sharding.PartitionSpec())
+    return jax.device_put(tree, sharding)
+
+
+def to_host(tree: Tree) -> Tree:
+    """Replicated device arrays as NumPy arrays: what checkpoints and samples are made of."""
+    return jax.tree.map(np.asarray, tree)
