@@ -1,0 +1,61 @@
+"""A picture of what an augmentation does to real samples, to look at before training with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.augment import OPERATIONS, Augmentation, augment
+from jaxgan.errors import InputError
+from jaxgan.reporting.curves import new_figure
+from jaxgan.reporting.gallery import show
+from jaxgan.writers import atomic_files, image_grid
+
+_ROWS = 6
+
+
+def preview(path: str | os.PathLike, images: np.ndarray, config: Augmentation, seed: int = 0) -> Path:
+    """Draws a few samples, each operation of `config` alone on them, and twice all together as in training.
+
+    An operation stands alone with probability 1, so that its strength shows; "all" has the probabilities of
+    `config`.
+
+    Args:
+      path: PNG file, replaced if it exists.
+      images: float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`; the first 6 are shown.
+      config: the augmentation.
+      seed: seed of the key.
+
+    Returns:
+      the path.
+
+    Raises:
+      InputError: no operation is on, or one does not fit the images.
+    """
+    import jax
+
+    if not config.active:
+        raise InputError(f"no augmentation is on: set config.augment.{OPERATIONS[0]} or another above 0")
+    images = np.asarray(images[:_ROWS], np.float32)
+    columns = {"real": images}
+    key = jax.random.key(seed)
+    off = dict.fromkeys(OPERATIONS, 0.0)
+    for name in config.active:
+        alone = dataclasses.replace(config, **{**off, name: 1.0})
+        columns[name] = np.asarray(augment(key, images, alone))
+    for name in ("all", "all, again"):
+        key, used = jax.random.split(key)
+        columns[name] = np.asarray(augment(used, images, config))
+    height, width, _ = image_grid(images, columns=1).shape
+    figure = new_figure(1.5 * len(columns), 0.3 + 1.5 * height / width)
+    panels = figure.subplots(1, len(columns), squeeze=False).ravel()
+    for axes, (name, samples) in zip(panels, columns.items(), strict=True):
+        axes.set_axis_off()
+        show(axes, image_grid(samples, columns=1))
+        axes.set_title(name, fontsize="medium")
+    with atomic_files([path], overwrite=True) as (temporary,):
+        figure.savefig(temporary, format="png")
+    return Path(path)
