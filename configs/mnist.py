@@ -42,6 +42,12 @@ def preset(variant: str = "gan") -> Config:
                 "batch",
                 64,
             ),
+            "quickstart": (
+                ObjectiveConfig(loss="wgan", penalty="gp", n_critic=3),
+                OptimizerConfig(lr=3e-4, beta1=0.5, beta2=0.9),
+                "batch",
+                64,
+            ),
         },
         variant,
     )

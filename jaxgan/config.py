@@ -7,13 +7,11 @@ Every error names the field, as it is written on the command line (`config.train
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from jaxgan.augment import Augmentation
+from jaxgan.config_parsing import build, plain
 from jaxgan.errors import InputError
 
 NORMS = ("none", "batch", "layer", "instance", "group", "spectral")
@@ -305,7 +303,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain dicts, lists and scalars, for JSON; `from_dict` inverts it."""
-        return _plain(dataclasses.asdict(self))
+        return plain(dataclasses.asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -314,7 +312,7 @@ class Config:
         Raises:
           InputError: an unknown field (with the nearest known one), a value of the wrong type, or one out of range.
         """
-        return _build(cls, values, "config")
+        return build(cls, values, "config")
 
 
 def to_config_dict(config: Config) -> Any:
@@ -326,35 +324,3 @@ def to_config_dict(config: Config) -> Any:
 
 def _halvings(size: int) -> int:
     return (size & -size).bit_length() - 1
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _build(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise InputError(f"{path}={values!r} is not valid: it is a section, set its fields ({path}.FIELD=VALUE)")
-    hints = typing.get_type_hints(cls)
-    for name in values:
-        if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            way_out = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(hints)}"
-            raise InputError(f"{path}.{name} is not a config field: {way_out}")
-    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in values})
-
-
-def _convert(kind: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, path)
-    if typing.get_origin(kind) is tuple:
-        element = typing.get_args(kind)[0]
-        items = value if isinstance(value, tuple | list) else (value,)
-        return tuple(_convert(element, item, path) for item in items)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise InputError(f"{path}={value!r} is not valid: give a value of type {kind.__name__}")
-    return value

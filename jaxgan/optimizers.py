@@ -22,7 +22,8 @@ def build_optimizer(
     rule = {
         "adam": lambda: optax.adam(rate, config.beta1, config.beta2),
         "adamw": lambda: optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay),
-        "rmsprop": lambda: optax.rmsprop(rate, decay=config.beta2),
+        # Epsilon outside the root, as in PyTorch: inside, a clipped critic's tiny gradients would hardly move it.
+        "rmsprop": lambda: optax.rmsprop(rate, decay=config.beta2, eps_in_sqrt=False),
         "sgd": lambda: optax.sgd(rate, momentum=config.beta1 or None),
     }[config.name]()
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule) if config.clip_norm else rule

@@ -28,6 +28,16 @@ Fetch = Callable[[Tree, Tree], tuple[Array, Array | None]]
 
 _LATENT, _PENALTY, _AUGMENT = range(3)
 
+# What `train_step` reports in every game; an auxiliary classifier adds its `accuracy`.
+METRICS = (
+    "critic_loss",
+    "generator_loss",
+    "wasserstein",
+    "gradient_penalty",
+    "critic_gradient_norm",
+    "generator_gradient_norm",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class GAN:

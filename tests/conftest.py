@@ -1,17 +1,26 @@
 """Tests run on four CPU devices, compile quickly rather than well, and find real data only where told."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # Tests compile many small programs and run each once or twice: unoptimised code is three times sooner there.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-# What a test compiles must not come from, or go to, the user's own cache.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Tests build the same small programs again and again: they share a cache of their own, not the user's. The workers of
+# pytest-xdist and the commands that tests start inherit the variables.
+if "JAXGAN_TEST_CACHE" not in os.environ:
+    os.environ["JAXGAN_TEST_CACHE"] = tempfile.mkdtemp(prefix="jaxgan-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXGAN_TEST_CACHE"]
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+import hypothesis
 import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
+# No deadline: the first example of a test may compile.
+hypothesis.settings.register_profile("jaxgan", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("jaxgan")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,49 @@
+"""Histology patches, 256x256 RGB, cut from whole-slide images: WGAN-GP with warm-up and augmentation.
+
+    python scripts/prepare_data.py slides --source SLIDES --data_dir DATA --name panda --size 256 --max_patches 10000
+    python scripts/prepare_data.py check --data_dir DATA --name panda
+    nohup python scripts/train.py --config configs/panda256.py --data_dir DATA/panda --workdir runs/panda > panda.log &
+
+By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`.
+
+These are the plain networks; progressive growing, self-attention and residual blocks are not there yet.
+Hardware: one GPU. Figure to expect: not measured yet.
+"""
+
+from jaxgan.augment import Augmentation
+from jaxgan.config import (
+    Config,
+    CriticConfig,
+    DataConfig,
+    GeneratorConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainConfig,
+    to_config_dict,
+)
+
+
+def preset() -> Config:
+    """The settings for some thousand patches: tissue has no upright, and its colours vary with the stain."""
+    return Config(
+        data=DataConfig(size=256, channels=3),
+        generator=GeneratorConfig(latent_dim=128, widths=(512, 512, 256, 128, 64, 32), norm="batch"),
+        critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift=1e-3, n_critic=5),
+        optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
+        augment=Augmentation(flip=0.5, rot90=0.75, stain=0.3, colour=0.3),
+        train=TrainConfig(
+            batch_size=8,
+            epochs=200.0,
+            log_every_iterations=5,
+            checkpoint_every_epochs=10.0,
+            sample_every_epochs=10.0,
+            num_samples=16,
+            best_metric="wasserstein",
+        ),
+    )
+
+
+def get_config():
+    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
+    return to_config_dict(preset())

@@ -1,0 +1,55 @@
+"""From nested mappings to typed dataclasses: every value is checked against its field, every error names the field."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgan.errors import InputError
+
+
+def plain(value: Any) -> Any:
+    """Mappings, tuples and scalars as dicts, lists and scalars, for JSON."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def build(cls: type, values: Any, path: str) -> Any:
+    """A dataclass from a mapping of its fields.
+
+    Args:
+      cls: a dataclass whose fields are bool, int, float, str, tuples of these, or such dataclasses.
+      values: a mapping by field name; what is missing keeps its default.
+      path: how errors call it, e.g. "config.train".
+
+    Raises:
+      InputError: an unknown field (with the nearest known one), or a value of the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{path}={values!r} is not valid: it is a section, set its fields ({path}.FIELD=VALUE)")
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            way_out = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(hints)}"
+            raise InputError(f"{path}.{name} is not a config field: {way_out}")
+    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in values})
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return build(kind, value, path)
+    if typing.get_origin(kind) is tuple:
+        element = typing.get_args(kind)[0]
+        items = value if isinstance(value, tuple | list) else (value,)
+        return tuple(_convert(element, item, path) for item in items)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise InputError(f"{path}={value!r} is not valid: give a value of type {kind.__name__}")
+    return value
