@@ -1,0 +1,142 @@
+"""How reals reach the step. Both sources give the same samples in the same order, decoded by the same operations.
+
+*Resident*: the whole set lies on the device in its stored dtype; the host sends indices. *Streaming*: the host reads
+batches in the stored dtype ahead of time and sends them. The step turns either draw into float32 with `fetch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxgan import parallel
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.sampler import Sampler
+
+Tree = Any
+
+
+class ResidentSource:
+    """The dataset on the device.
+
+    Args:
+      dataset: what to draw from.
+      sampler: which samples an iteration takes.
+      n_critic: draws an iteration.
+      batch_size: over all devices.
+    """
+
+    kind = "resident"
+
+    def __init__(self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int):
+        self._sampler = sampler
+        self._layout = (n_critic, batch_size)
+        self._local = parallel.local_batch(batch_size)
+        self._scaling = dataset.scaling
+        self.data = parallel.replicate((dataset.load(), dataset.labels))
+
+    def draws(self, step: int, count: int, length: int) -> Tree:
+        """int32 indices `[length, n_critic, b]` of this process from iteration `step`; zero from `count` on."""
+        indices = np.zeros((length, *self._layout), np.int32)
+        for i in range(count):
+            indices[i] = self._sampler.indices(step + i).reshape(self._layout)
+        return indices[:, :, self._local]
+
+    def fetch(self, data: Tree, draw: Tree) -> tuple[Any, Any]:
+        """Inside the step: indices `[B]` to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
+        images, labels = data
+        return self._scaling.decode(images[draw]), None if labels is None else labels[draw]
+
+    def close(self) -> None:
+        """Lets go of nothing: the device arrays go with the object."""
+
+
+class StreamingSource:
+    """The dataset read ahead of the step by Grain's threads.
+
+    Args:
+      dataset: what to read from; `dataset.read` is called from several threads.
+      sampler: which samples an iteration takes.
+      n_critic: draws an iteration.
+      batch_size: over all devices.
+      threads: of reading.
+      ahead: iterations kept ready.
+    """
+
+    kind = "streaming"
+
+    def __init__(
+        self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int, threads: int = 4, ahead: int = 8
+    ):
+        self._dataset = dataset
+        self._sampler = sampler
+        self._layout = (n_critic, batch_size)
+        self._local = parallel.local_batch(batch_size)
+        self._threads, self._ahead = threads, ahead
+        self._stream: Iterator[Tree] | None = None
+        self._next = -1
+        self.data = ()
+
+    def draws(self, step: int, count: int, length: int) -> Tree:
+        """(stored images `[length, n_critic, b, *S, C]`, labels or None) from iteration `step`; 0 from `count` on."""
+        if step != self._next:
+            self._stream = self._open(step)
+        self._next = step + count
+        parts = [next(self._stream) for _ in range(count)]
+        images = np.zeros((length, *parts[0][0].shape), parts[0][0].dtype)
+        np.stack([part[0] for part in parts], out=images[:count])
+        if self._dataset.labels is None:
+            return images, None
+        labels = np.zeros((length, *parts[0][1].shape), np.int32)
+        np.stack([part[1] for part in parts], out=labels[:count])
+        return images, labels
+
+    def fetch(self, data: Tree, draw: Tree) -> tuple[Any, Any]:
+        """Inside the step: one draw to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
+        images, labels = draw
+        return self._dataset.scaling.decode(images), labels
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream, self._next = None, -1
+
+    def _open(self, step: int) -> Iterator[Tree]:
+        import grain  # Here, so that a resident run does not pay for its import.
+
+        self.close()
+        endless = grain.MapDataset.range(step, 2**62)
+        options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=self._ahead)
+        return iter(endless.map(self._read).to_iter_dataset(options))
+
+    def _read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
+        indices = self._sampler.indices(step).reshape(self._layout)[:, self._local]
+        images = self._dataset.read(indices.reshape(-1))
+        labels = self._dataset.labels
+        return (
+            images.reshape(*indices.shape, *images.shape[1:]),
+            None if labels is None else labels[indices],
+        )
+
+
+def open_source(
+    dataset: Dataset, kind: str, budget_bytes: float, seed: int, n_critic: int, batch_size: int, balanced: bool
+) -> ResidentSource | StreamingSource:
+    """The source that fits: resident when the stored set is within the budget.
+
+    Args:
+      dataset: what to draw from.
+      kind: "auto", "resident" or "streaming".
+      budget_bytes: what a resident set may take on each device.
+      seed: of the order of samples.
+      n_critic: draws an iteration.
+      batch_size: over all devices.
+      balanced: draw every class equally often.
+    """
+    sampler = Sampler(dataset.size, seed, n_critic * batch_size, dataset.labels if balanced else None)
+    if kind == "auto":
+        kind = "resident" if dataset.nbytes <= budget_bytes else "streaming"
+    return (ResidentSource if kind == "resident" else StreamingSource)(dataset, sampler, n_critic, batch_size)
