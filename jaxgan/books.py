@@ -1,0 +1,152 @@
+"""Everything the loop writes down: log lines, the best model, checkpoints, samples, figures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan import parallel
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.clock import Clock
+from jaxgan.config import Config
+from jaxgan.data.dataset import Dataset
+from jaxgan.progress import Progress
+from jaxgan.reporting.log import MetricsLog
+from jaxgan.reporting.plots import make_figures
+from jaxgan.reporting.report import write_report
+from jaxgan.sampling import generate, latents
+from jaxgan.step import GAN
+from jaxgan.writers import atomic_files, image_grid, labelled_grid, write_grid, write_png
+
+# Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
+FIGURES_EVERY_SECONDS = 600.0
+# Samples and reals kept as numbers, for the figures.
+_KEPT = 16
+
+
+class Books:
+    """Everything the loop writes down: log lines, the best model, checkpoints, samples."""
+
+    def __init__(self, config, clock, gan, run_dir, checkpoints, log, progress, record, dataset):
+        self.config: Config = config
+        self.clock: Clock = clock
+        self.gan: GAN = gan
+        self.run_dir: Path = run_dir
+        self.checkpoints: Checkpoints = checkpoints
+        self.metrics_log: MetricsLog | None = log
+        self.progress: Progress = progress
+        self.record: dict[str, Any] = record
+        self.folder = run_dir / "samples"
+        self._figures_at = time.monotonic()
+        self.num_classes = dataset.num_classes if config.critic.conditioning != "none" else 0
+        if log is not None:
+            self._write_reals(dataset)
+
+    def next_boundary(self, step: int) -> float:
+        """The next step at which the host has something to do."""
+        settings = self.config.train
+        return min(
+            self.clock.next_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs),
+            self.clock.next_due(step, settings.sample_every_iterations, settings.sample_every_epochs),
+            self.clock.next_due(step, every_epochs=1.0),
+        )
+
+    def log(self, first: int, count: int, metrics: Mapping[str, np.ndarray], rate: float) -> None:
+        """Counts every iteration; writes those that are due, each with the values of that one iteration."""
+        tracked = self.config.train.best_metric
+        for i in range(count):
+            step = first + i + 1
+            values = {name: float(series[i]) for name, series in metrics.items()}
+            if not (math.isfinite(values["critic_loss"]) and math.isfinite(values["generator_loss"])):
+                raise FloatingPointError(
+                    f"a loss is not finite at step {step}: critic_loss={values['critic_loss']},"
+                    f" generator_loss={values['generator_loss']}; lower config.optimizer.lr, or resume from"
+                    f" {self.checkpoints.directory}"
+                )
+            self.progress.add(values[tracked])
+            if self.metrics_log is not None and step % self.config.train.log_every_iterations == 0:
+                self.metrics_log.write(
+                    {
+                        "step": step,
+                        "images": self.clock.images(step),
+                        "epoch": self.clock.epoch(step),
+                        **values,
+                        "images_per_second": rate,
+                    }
+                )
+
+    def summary(self, metrics: Mapping[str, np.ndarray], i: int, rate: float) -> dict[str, str]:
+        """What the bar shows."""
+        return {
+            "critic": f"{metrics['critic_loss'][i]:.3f}",
+            "generator": f"{metrics['generator_loss'][i]:.3f}",
+            "images/s": f"{rate:.0f}",
+        }
+
+    def close_epoch(self, step: int) -> bool:
+        """At an epoch's end: is it the best so far, and has patience run out?"""
+        settings = self.config.train
+        if not self.clock.is_due(step, every_epochs=1.0):
+            return False
+        improved = self.progress.end_epoch(step, settings.best_direction)
+        patience = settings.early_stopping_patience
+        if patience and self.progress.stale_epochs >= patience and not self.progress.complete:
+            self.progress.complete = self.progress.stopped_early = True
+            say(
+                f"stopping early at step {step}: {settings.best_metric} has not improved on"
+                f" {self.progress.best_value:.4f} for {patience} epochs"
+            )
+        return improved
+
+    def save(self, step: int, state: Any) -> None:
+        """Begins to write a checkpoint of a state in host memory."""
+        progress = self.progress.to_dict()
+        position = {"step": step, "epoch": self.clock.epoch(step), "images": self.clock.images(step)}
+        self.checkpoints.save(step, state, {**self.record, **position, "progress": progress}, self.progress.best_step)
+
+    def sample(self, step: int, state: Any, last: bool) -> None:
+        """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
+        if self.metrics_log is None:
+            return
+        count = self.config.train.num_samples
+        z = latents(self.config.seed, count, self.gan.latent_dim)
+        labels = np.resize(np.arange(self.num_classes), count) if self.num_classes else None
+        average = parallel.to_host((state.ema_params, state.ema_stats))
+        samples = generate(self.gan.generator, *average, z, labels, batch_size=min(count, 64))
+        grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
+        path = write_png(self.folder / f"step_{step:08d}.png", grid, overwrite=True)
+        _write_array(self.folder / f"step_{step:08d}.npy", samples[:_KEPT])
+        self.metrics_log.image("samples", grid, step)
+        say(f"step {step} (epoch {self.clock.epoch(step):.2f}): {path}")
+        if last or time.monotonic() - self._figures_at > FIGURES_EVERY_SECONDS:
+            make_figures(self.run_dir)
+            write_report(self.run_dir)
+            self._figures_at = time.monotonic()
+
+    def _write_reals(self, dataset: Dataset) -> None:
+        # Spread over the set, which may lie sorted by class.
+        count = min(self.config.train.num_samples, dataset.size)
+        chosen = np.linspace(0, dataset.size - 1, count).astype(int)
+        reals = np.asarray(dataset.scaling.decode(dataset.read(chosen)))
+        write_grid(self.folder / "real.png", reals, overwrite=True)
+        _write_array(self.folder / "real.npy", reals[np.linspace(0, count - 1, min(_KEPT, count)).astype(int)])
+        with atomic_files([self.folder / "scaling.json"], overwrite=True) as (temporary,):
+            temporary.write_text(json.dumps(dataset.scaling.to_dict()) + "\n")
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    with atomic_files([path], overwrite=True) as (temporary,):
+        np.save(temporary, array, allow_pickle=False)
+
+
+def say(message: str) -> None:
+    """One line for people, from the main process, that does not tear the progress bar."""
+    if parallel.is_main_process():
+        tqdm.write(message)

@@ -1,0 +1,50 @@
+"""Steps, images and epochs of a run, and when something is due: pure functions of the step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+# Two epoch counts nearer than this are one: 0.1 + 0.2 epochs are due together with 0.3.
+_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """Units of progress.
+
+    Attributes:
+      images_per_iteration: reals that the critic is shown in an iteration, `n_critic * batch_size`.
+      epoch_images: reals that make an epoch: the size of the dataset.
+    """
+
+    images_per_iteration: int
+    epoch_images: int
+
+    def images(self, step: int) -> int:
+        """Reals shown to the critic after `step` iterations."""
+        return step * self.images_per_iteration
+
+    def epoch(self, step: int) -> float:
+        """Epochs done after `step` iterations."""
+        return self.images(step) / self.epoch_images
+
+    def step_of(self, epoch: float) -> int:
+        """The first step at which `epoch` epochs are done."""
+        return math.ceil(epoch * self.epoch_images / self.images_per_iteration - _TOLERANCE)
+
+    def next_due(self, step: int, every_iterations: int = 0, every_epochs: float = 0.0) -> float:
+        """The first step after `step` at which one of two intervals is due; infinity when both are off (0)."""
+        due = math.inf
+        if every_iterations:
+            due = (step // every_iterations + 1) * every_iterations
+        if every_epochs:
+            interval = int(self.epoch(step) / every_epochs + _TOLERANCE) + 1
+            while self.step_of(interval * every_epochs) <= step:
+                interval += 1  # Several intervals within one iteration: a tiny set, or a tiny interval.
+            due = min(due, self.step_of(interval * every_epochs))
+        return due
+
+    def is_due(self, step: int, every_iterations: int = 0, every_epochs: float = 0.0) -> bool:
+        """Whether one of two intervals is due at `step`."""
+        return self.next_due(step - 1, every_iterations, every_epochs) == step

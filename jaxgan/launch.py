@@ -1,0 +1,46 @@
+"""From the command line of `scripts/train.py` to the loop."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxgan import parallel, presets, run_folder
+from jaxgan.compilation import use_compilation_cache
+from jaxgan.errors import InputError
+
+
+def launch(args: Namespace, overrides: Sequence[str]) -> int:
+    """Trains, or describes what would be trained; returns the process's exit status.
+
+    Args:
+      args: config, data_dir, workdir, resume, dry_run.
+      overrides: the `--config.field=value` arguments.
+    """
+    config = presets.override(presets.load_preset(args.config), overrides)
+    # One line each, as errors are; where in our code a warning arose is no help to the user.
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    parallel.initialize()
+    use_compilation_cache()
+    if args.dry_run:
+        from jaxgan.dry_run import describe
+
+        print(describe(config, args.data_dir))
+        return 0
+    if not args.data_dir:
+        raise InputError("--data_dir is missing: give a prepared dataset, a folder of images, or 'demo'")
+
+    from jaxgan import training
+    from jaxgan.books import say
+
+    workdir = Path(args.workdir) if args.workdir else run_folder.default_name(Path(args.config.split(":")[0]).stem)
+    try:
+        run_dir = training.train(config, workdir, args.data_dir, args.resume)
+    except (training.Interrupted, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    say(f"run folder: {run_dir}")
+    return 0

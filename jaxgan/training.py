@@ -1,0 +1,242 @@
+"""The training loop, and nothing else: it calls the compiled step and keeps the books.
+
+The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then,
+in this order: (1) LOG the iterations done, (2) close an EPOCH that ended: best model, early stopping, (3) SAVE a
+checkpoint if one is due, (4) SAMPLE if due. So a checkpoint holds everything that has been decided up to its step, and
+a resumed run repeats an uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan import parallel, run_folder
+from jaxgan.books import Books, say
+from jaxgan.checkpoint import Checkpoints, into_state
+from jaxgan.clock import Clock
+from jaxgan.config import Config
+from jaxgan.data import demo
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.open import open_dataset
+from jaxgan.data.source import open_source
+from jaxgan.errors import InputError
+from jaxgan.progress import Progress
+from jaxgan.recipe import build_gan
+from jaxgan.reporting.log import MetricsLog
+from jaxgan.step import METRICS, train_many
+
+# Iterations a dispatch: enough to hide the host's work, few enough that a stop signal is soon heard.
+STEPS_PER_CALL = {"cpu": 1}
+STEPS_PER_CALL_ACCELERATOR = 32
+
+
+class Interrupted(Exception):
+    """A stop signal ended training after a clean save; the run can be resumed."""
+
+
+def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.PathLike, resume: str = "auto") -> Path:
+    """Trains until the configured length, early stopping or a stop signal, and leaves a run folder.
+
+    Args:
+      config: what to train.
+      workdir: the run's folder, made if needed.
+      data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
+      resume: "auto", "never", or the path of a run or checkpoint; see `run_folder.find_start`.
+
+    Returns:
+      The run's folder, with `config.json`, `metrics.jsonl`, `events.*`, `samples/` and `checkpoints/`.
+
+    Raises:
+      InputError: data, batch size, folder or checkpoint do not fit.
+      Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
+      FloatingPointError: a loss is not finite.
+    """
+    run_dir = Path(workdir)
+    dataset = data if isinstance(data, Dataset) else open_data(config, data, run_dir)
+    _check_fit(config, dataset)
+    start = run_folder.find_start(run_dir, resume)
+    data_record = describe_data(dataset)
+    run_folder.check_same(start, config, data_record)
+
+    objective, settings = config.objective.resolved(), config.train
+    clock = Clock(objective.n_critic * settings.batch_size, dataset.size)
+    total = settings.iterations or clock.step_of(settings.epochs)
+    progress = Progress(**start.record["progress"]) if start.record else Progress()
+    if start.step >= total or (progress.complete and total <= start.record["total_iterations"]):
+        say(
+            f"{run_dir} is complete at step {start.step}: nothing to do; raise config.train.iterations"
+            " or config.train.epochs to go on"
+        )
+        return run_dir
+    progress.complete = progress.stopped_early = False
+
+    run_folder.write_config(run_dir, config)
+    gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
+    if start.arrays is not None:
+        state = into_state(start.arrays, state)
+        say(f"resuming {run_dir} at step {start.step} (epoch {clock.epoch(start.step):.2f})")
+    source = open_source(
+        dataset,
+        config.data.source,
+        config.data.resident_budget_gib * 2**30,
+        config.seed,
+        objective.n_critic,
+        settings.batch_size,
+        config.data.balanced,
+    )
+    record = {"config": config.to_dict(), "data": data_record, "total_iterations": total}
+    with (
+        contextlib.closing(source),
+        Checkpoints(run_dir, settings.keep_checkpoints, writable=True) as checkpoints,
+        MetricsLog(run_dir, start.step) if parallel.is_main_process() else contextlib.nullcontext() as log,
+        _StopSignal() as stop,
+    ):
+        checkpoints.delete_after(start.step)
+        books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset)
+        _loop(config, clock, gan, state, source, start.step, total, books, stop)
+    return run_dir
+
+
+def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
+    """Step, log, close epochs, save, sample: the contract of this module."""
+    settings = config.train
+    length = settings.steps_per_call or STEPS_PER_CALL.get(jax.default_backend(), STEPS_PER_CALL_ACCELERATOR)
+    program = parallel.map_train(partial(train_many, gan, source.fetch))
+    state = parallel.replicate(state)
+    with _bar(step, total) as bar:
+        while step < total:
+            count = int(min(length, total - step, books.next_boundary(step) - step))
+            began = time.perf_counter()
+            draws = parallel.split_batch(source.draws(step, count, length))
+            state, metrics = program(state, source.data, draws, count)
+            metrics = parallel.to_host(metrics)
+            rate = count * clock.images_per_iteration / (time.perf_counter() - began)
+            step += count
+            books.log(step - count, count, metrics, rate)
+            bar.update(count)
+            bar.set_postfix(books.summary(metrics, count - 1, rate), refresh=False)
+            books.progress.complete = step >= total
+            improved = books.close_epoch(step)
+            last = books.progress.complete or stop.requested()
+            if (
+                last
+                or improved
+                or clock.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+            ):
+                books.save(step, parallel.to_host(state))
+            if last or clock.is_due(step, settings.sample_every_iterations, settings.sample_every_epochs):
+                books.sample(step, state, last)
+            if last:
+                break
+    if not books.progress.complete:
+        raise Interrupted(f"stopped by a signal at step {step}; the same command goes on from there")
+
+
+class _StopSignal:
+    """SIGTERM (a scheduler's preemption) and the first SIGINT ask for a clean stop instead of ending the process."""
+
+    def __init__(self):
+        self._seen = False
+
+    def __enter__(self) -> _StopSignal:
+        self._previous = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # Not in the main thread: the embedding program handles signals.
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self._seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._seen = True
+
+    def requested(self) -> bool:
+        """Whether any process of the job was asked to stop; all get the same answer."""
+        return parallel.any_process(self._seen)
+
+
+def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None) -> Dataset:
+    """The data that a config and a `--data_dir` name.
+
+    Args:
+      config: its `data` section says size, channels, labels and scaling.
+      data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
+        "demo", the 5,000 digits of `data.demo`.
+      run_dir: where to prepare raw data when the folder beside them is not writable.
+
+    Raises:
+      InputError: nothing usable lies there.
+    """
+    if str(data_dir) == "demo":
+        return demo.digits()
+    data = config.data
+    return open_dataset(
+        data_dir,
+        size=data.size,
+        channels=data.channels,
+        labelled=data.labelled,
+        spatial_rank=data.spatial_rank,
+        scaling=None if data.scaling == "auto" else data.scaling,
+        normalise=None if data.normalise == "none" else data.normalise,
+        cache_dir=None if run_dir is None else Path(run_dir) / "data",
+    )
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What a checkpoint keeps of the data, JSON-able: enough to sample in original units and to notice other data."""
+    return json.loads(
+        json.dumps(
+            {
+                "name": dataset.name,
+                "size": dataset.size,
+                "shape": dataset.shape,
+                "scaling": dataset.scaling.to_dict(),
+                "class_names": dataset.class_names,
+                "fingerprint": dataset.fingerprint,
+                "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
+            }
+        )
+    )
+
+
+def _check_fit(config: Config, dataset: Dataset) -> None:
+    parallel.check_batch_size(config.train.batch_size)
+    if tuple(dataset.shape) != config.data.shape:
+        raise InputError(
+            f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
+            f" {list(config.data.shape)}: set config.data.size, channels and spatial_rank, or prepare the data anew"
+        )
+    if config.data.labelled and not dataset.num_classes:
+        raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
+    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []))
+    if config.train.best_metric not in logged:
+        raise InputError(
+            f"config.train.best_metric={config.train.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+        )
+    for warning in config.warnings():
+        warnings.warn(warning, stacklevel=3)
+
+
+@contextlib.contextmanager
+def _bar(step: int, total: int) -> Iterator[tqdm]:
+    # disable=None: quiet when stderr is not a terminal.
+    hidden = None if parallel.is_main_process() else True
+    with tqdm(total=total, initial=step, unit="it", dynamic_ncols=True, disable=hidden) as bar:
+        yield bar
