@@ -1,0 +1,68 @@
+"""From the command line of `scripts/generate.py` to files."""
+
+from __future__ import annotations
+
+import datetime
+from argparse import Namespace
+from pathlib import Path
+
+from jaxgan.errors import InputError
+from jaxgan.reporting.plots import interpolation_strip
+from jaxgan.trained import generate_interpolation, generate_samples, load_trained_model, sample_labels
+from jaxgan.writers import write_samples
+
+
+def generate_files(args: Namespace) -> list[Path]:
+    """Samples a checkpoint and writes what was asked for.
+
+    Args:
+      args: checkpoint, step, output_dir, num_samples, labels, seed, truncation, interpolate, linear, num_steps,
+        formats, overwrite.
+
+    Returns:
+      the files written.
+
+    Raises:
+      InputError: anything given does not fit; nothing is written then.
+    """
+    model = load_trained_model(args.checkpoint, args.step)
+    labels = _numbers(args.labels)
+    if args.interpolate:
+        if labels is not None and len(labels) != 1:
+            raise InputError(f"--labels {args.labels}: an interpolation stays within one class: give one")
+        label = None if labels is None else labels[0]
+        samples = generate_interpolation(model, args.num_steps, label, args.seed, spherical=not args.linear)
+        shown, stem = None, "interpolation"
+    else:
+        samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation)
+        shown, stem = sample_labels(model, args.num_samples, labels), "sample"
+    now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder = Path(args.output_dir) if args.output_dir else model.run_dir / "generated" / now
+    formats = [name for name in args.formats.split(",") if name]
+    if args.interpolate and "grid" in formats:
+        formats.remove("grid")
+        strip = folder / "interpolation_strip.png"
+        if strip.exists() and not args.overwrite:
+            raise InputError(f"{strip} exists: give another output folder, or --overwrite")
+    else:
+        strip = None
+    written = write_samples(
+        samples,
+        folder,
+        formats,
+        scaling=model.scaling,
+        affine=model.affine,
+        stem=stem,
+        overwrite=args.overwrite,
+        labels=shown,
+    )
+    return written if strip is None else [interpolation_strip(strip, samples), *written]
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--labels {text!r} is not valid: give class numbers, e.g. 0,1") from None
