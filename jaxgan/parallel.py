@@ -76,13 +76,30 @@ def check_batch_size(batch_size: int) -> None:
         raise InputError(f"config.train.batch_size={batch_size} does not divide by the {devices} devices: use {near}")
 
 
-def map_train(train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]]) -> Callable[..., tuple[Tree, Tree]]:
+def _devices(count: int | None) -> list[jax.Device]:
+    return jax.local_devices()[:count]
+
+
+def map_train(
+    train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]], devices: int | None = None
+) -> Callable[..., tuple[Tree, Tree]]:
     """`train_many(state, data, draws, count)` over this process's devices: one compiled, donated program.
 
     The returned function takes `draws` as `split_batch` lays them out; state, metrics and count are replicated. The
     state's buffers are given away: use the returned state only.
+
+    Args:
+      train_many: written for one device, with `AXIS` as its mapped axis.
+      devices: only the first so many; None: all. The functions below must be told the same.
     """
-    return jax.pmap(train_many, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=0)
+    return jax.pmap(
+        train_many,
+        axis_name=AXIS,
+        devices=None if devices is None else _devices(devices),
+        in_axes=(None, None, 0, None),
+        out_axes=(None, None),
+        donate_argnums=0,
+    )
 
 
 def local_batch(batch_size: int) -> slice:
@@ -91,24 +108,30 @@ def local_batch(batch_size: int) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def split_batch(draws: Tree) -> Tree:
+def split_batch(draws: Tree, devices: int | None = None) -> Tree:
     """`[K, n_critic, b, ...]` of this process to `[devices, K, n_critic, b / devices, ...]`, for `map_train`."""
-    devices = jax.local_device_count()
+    count = len(_devices(devices))
 
     def split(leaf: np.ndarray) -> np.ndarray:
         k, n, b = leaf.shape[:3]
-        return np.moveaxis(leaf.reshape(k, n, devices, b // devices, *leaf.shape[3:]), 2, 0)
+        return np.moveaxis(leaf.reshape(k, n, count, b // count, *leaf.shape[3:]), 2, 0)
 
     return jax.tree.map(split, draws)
 
 
-def replicate(tree: Tree) -> Tree:
+def replicate(tree: Tree, devices: int | None = None) -> Tree:
     """Arrays on every device of this process, so that a mapped call need not move them again."""
-    devices = np.asarray(jax.local_devices())
-    sharding = jax.sharding.NamedSharding(jax.sharding.Mesh(devices, (AXIS,)), jax.sharding.PartitionSpec())
+    mesh = jax.sharding.Mesh(np.asarray(_devices(devices)), (AXIS,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.device_put(tree, sharding)
 
 
 def to_host(tree: Tree) -> Tree:
     """Replicated device arrays as NumPy arrays: what checkpoints and samples are made of."""
     return jax.tree.map(np.asarray, tree)
+
+
+def peak_memory(devices: int | None = None) -> int:
+    """Most bytes in use at once so far on any of the devices; 0 where the backend does not count (CPU)."""
+    counts = [device.memory_stats() or {} for device in _devices(devices)]
+    return max(count.get("peak_bytes_in_use", 0) for count in counts)
