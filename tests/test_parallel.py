@@ -1,0 +1,96 @@
+"""Placement: batches over devices, and a job of two processes that trains what one process trains."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan import parallel
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+TRAIN = """
+import sys
+import numpy as np
+import jax
+jax.config.update("jax_num_cpu_devices", int(sys.argv[2]))
+from jaxgan import parallel
+parallel.initialize()
+from jaxgan.config import Config
+from jaxgan.data.dataset import from_arrays
+from jaxgan.training import train
+images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1)).astype(np.uint8)
+config = Config.from_dict({
+    "data": {"size": 8, "source": sys.argv[3]},
+    "generator": {"latent_dim": 5, "widths": [6, 4]}, "critic": {"widths": [4, 6]},
+    "objective": {"loss": "wgan", "n_critic": 2}, "optimizer": {"name": "sgd", "lr": 0.01},
+    "train": {"batch_size": 8, "iterations": 3, "num_samples": 4, "log_every_iterations": 1},
+})
+assert jax.device_count() == 4, jax.devices()
+train(config, sys.argv[1], from_arrays("noise", images))
+"""
+
+
+def start(folder, local_devices, source, **variables):
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN, str(folder), str(local_devices), source],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.mark.parametrize("source", ["resident", "streaming"])
+def test_two_processes_train_what_one_does(tmp_path, source):
+    finish(start(tmp_path / "one", 4, source))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    pair = [
+        start(tmp_path / "two", 2, source, JAXGAN_COORDINATOR=address, JAXGAN_PROCESSES="2", JAXGAN_PROCESS=str(i))
+        for i in range(2)
+    ]
+    for process in pair:
+        finish(process)
+    states = []
+    for name in ("one", "two"):
+        with Checkpoints(tmp_path / name) as checkpoints:
+            step, arrays, _ = checkpoints.read_newest()
+            assert step == 3
+            states.append(arrays)
+    assert states[0].keys() == states[1].keys()
+    for name, array in states[0].items():
+        np.testing.assert_allclose(states[1][name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert len((tmp_path / "two" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_split_batch_gives_each_device_its_run_of_samples():
+    draws = np.arange(2 * 3 * 8).reshape(2, 3, 8)
+    split = parallel.split_batch(draws)
+    assert split.shape == (4, 2, 3, 2)
+    np.testing.assert_array_equal(split[1], draws[:, :, 2:4])
+    np.testing.assert_array_equal(parallel.split_batch(draws, 1)[0], draws)
+
+
+@pytest.mark.parametrize(("size", "way_out"), [(6, "4 or 8"), (3, "use 4"), (9, "8 or 12")])
+def test_a_batch_that_does_not_divide_names_those_that_do(size, way_out):
+    assert jax.device_count() == 4
+    with pytest.raises(InputError, match=f"batch_size={size}.*4 devices.*{way_out}"):
+        parallel.check_batch_size(size)
+
+
+def test_a_half_described_job_is_refused(monkeypatch):
+    monkeypatch.setenv("JAXGAN_COORDINATOR", "localhost:1")
+    with pytest.raises(InputError, match="must all be set"):
+        parallel.initialize()
