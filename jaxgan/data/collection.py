@@ -1,0 +1,175 @@
+"""What a source holds before anything of it is decoded: named samples in splits, each with a way to read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jaxgan.data.readers import SUFFIXES, VOLUME_SUFFIXES, Decoded, read_file, suffix_of
+from jaxgan.errors import InputError
+
+CACHE_SUFFIX = ".jaxgan"
+SPLIT_ALIASES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+                 "test": "test", "testing": "test", "t10k": "test"}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One image of a source.
+
+    Attributes:
+      name: its file, or place in a file, for messages.
+      read: decodes it; more than one result if the file holds several images.
+      label: its class, or None.
+      group: what it must not be separated from when a test split is held out, "" for nothing.
+    """
+
+    name: str
+    read: Callable[[], list[Decoded]]
+    label: int | None = None
+    group: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Collection:
+    """A source, listed.
+
+    Attributes:
+      root: what the user named.
+      spatial_rank: 2 for images, 3 for volumes.
+      splits: the samples of each split in a fixed order.
+      class_names: one a label; empty without labels.
+      files: every file that the samples come from; their content is the source's identity.
+      ignored: `(file, reason)` of what lies in the source but is no image.
+    """
+
+    root: Path
+    spatial_rank: int
+    splits: dict[str, list[Entry]]
+    class_names: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    ignored: tuple[tuple[str, str], ...] = ()
+
+
+def list_folder(
+    root: Path, *, labelled: bool | None = None, spatial_rank: int = 2, labels: dict[str, str] | None = None
+) -> Collection:
+    """Lists a folder of images or volumes.
+
+    Args:
+      root: holds the files, at any depth.
+      labelled: True: the class of a file is the sub-folder of `root` it lies in, at any depth; False: no labels;
+        None: labels if all files lie directly in at least two sub-folders.
+      spatial_rank: 2 or 3.
+      labels: `{file name without suffix: class name}`, instead of sub-folders.
+
+    Returns:
+      Sub-folders named like splits (train, val, test) are splits if there is nothing else; else all is "train".
+
+    Raises:
+      InputError: no image in the folder, or labels asked for that it does not give.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give the folder that holds the images")
+    files, ignored = [], []
+    for path in walk(root, ignored):
+        if path.name.startswith("."):
+            ignored.append((str(path), "hidden file"))
+        elif suffix_of(path) in SUFFIXES:
+            files.append(path)
+        else:
+            ignored.append((str(path), f"not an image format ({suffix_of(path) or 'no suffix'})"))
+    if not files:
+        seen = sorted({suffix_of(Path(name)) or "none" for name, _ in ignored})
+        state = f"files with suffix {' '.join(seen)} only" if seen else "no files"
+        raise InputError(f"{root}: holds {state}; images must be one of {' '.join(SUFFIXES)}")
+    groups = _group_by_split(root, files)
+    relative = {path: path.relative_to(base).parts for base, paths in groups.values() for path in paths}
+    classes = {path: _class_of(path, parts, labels) for path, parts in relative.items()}
+    if labels is not None:
+        labelled = True
+    if labelled is None:
+        labelled = all(len(parts) == 2 for parts in relative.values()) and len(set(classes.values())) > 1
+    if labelled and not all(classes.values()):
+        without = next(path for path in files if not classes[path])
+        way = "is not in the table of labels" if labels is not None else f"lies in no class folder under {root}"
+        raise InputError(f"{without}: {way}, but labels are asked for; add its class or prepare without labels")
+    class_names = tuple(sorted(set(classes.values()), key=natural)) if labelled else ()
+    if odd := [name for name in class_names if not name.isprintable()]:
+        raise InputError(f"{root}: class name {odd[0]!a} has characters that no file can list; rename the folder")
+    index = {name: i for i, name in enumerate(class_names)}
+    splits = {
+        split: [
+            Entry(str(path), _reader(path, spatial_rank), index[classes[path]] if labelled else None) for path in paths
+        ]
+        for split, (_, paths) in groups.items()
+    }
+    return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored))
+
+
+def walk(root: Path, ignored: list[tuple[str, str]]) -> Iterator[Path]:
+    """Files under `root` in natural order; follows links to folders, but enters no folder twice."""
+    seen: set[tuple[int, int]] = set()
+
+    def visit(folder: Path) -> Iterator[Path]:
+        try:
+            status = folder.stat()
+            key = (status.st_dev, status.st_ino)
+            children = sorted(folder.iterdir(), key=lambda path: natural(path.name))
+        except OSError as error:
+            # Leaving it out would quietly train on part of the data.
+            raise InputError(f"{folder}: cannot be listed ({error.strerror}); mend its permissions") from None
+        if key in seen:
+            ignored.append((str(folder), "link to a folder that is already listed"))
+            return
+        seen.add(key)
+        for child in children:
+            try:
+                is_folder = child.is_dir() and suffix_of(child) not in SUFFIXES
+            except OSError:  # a loop of links
+                is_folder = False
+            if is_folder and child.suffix == CACHE_SUFFIX:
+                ignored.append((str(child), "cache of prepared data"))
+            elif is_folder and not child.name.startswith("."):
+                yield from visit(child)
+            else:
+                yield child
+
+    return visit(root)
+
+
+def natural(text: str) -> tuple:
+    """Sort key that puts "2" before "10"."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part)
+
+
+def guess_rank(root: Path) -> int:
+    """3 if the folder's first image file is of a volume format, else 2."""
+    for path in walk(root, []):
+        if suffix_of(path) in SUFFIXES and not path.name.startswith("."):
+            return 3 if suffix_of(path) in VOLUME_SUFFIXES else 2
+    return 2
+
+
+def _reader(path: Path, spatial_rank: int) -> Callable[[], list[Decoded]]:
+    return lambda: read_file(path, spatial_rank)
+
+
+def _group_by_split(root: Path, files: list[Path]) -> dict[str, tuple[Path, list[Path]]]:
+    """`{split: (its folder, its files)}`."""
+    tops = {path.relative_to(root).parts[0] if path.parent != root else "" for path in files}
+    if "train" in tops and all(top in SPLIT_ALIASES for top in tops):
+        groups: dict[str, tuple[Path, list[Path]]] = {}
+        for top in sorted(tops, key=lambda top: list(SPLIT_ALIASES).index(top)):
+            inside = [path for path in files if path.relative_to(root).parts[0] == top]
+            groups[SPLIT_ALIASES[top]] = (root / top, inside)
+        return groups
+    return {"train": (root, files)}
+
+
+def _class_of(path: Path, parts: tuple[str, ...], labels: dict[str, str] | None) -> str:
+    if labels is not None:
+        return labels.get(path.name[: len(path.name) - len(suffix_of(path))], labels.get(path.name, ""))
+    return parts[0] if len(parts) > 1 else ""

@@ -1,0 +1,75 @@
+"""One function, `read_file`, that decodes any supported image or volume file without changing a value."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from jaxgan.data.readers import arrays, nifti, raster, tiff
+from jaxgan.data.readers.decoded import Decoded
+from jaxgan.errors import InputError
+
+__all__ = ["SUFFIXES", "VOLUME_SUFFIXES", "Decoded", "check_regular", "read_file", "suffix_of"]
+
+_READERS = {
+    **dict.fromkeys((".tif", ".tiff"), ("TIFF", tiff.read)),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), ("picture", raster.read)),
+    **dict.fromkeys((".npy", ".npz"), ("NumPy file", arrays.read)),
+    **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", nifti.read)),
+}
+SUFFIXES = tuple(sorted(_READERS))
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+
+
+def suffix_of(path: Path) -> str:
+    """The lower-case suffix, ".nii.gz" counting as one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
+    """Decodes one file.
+
+    Args:
+      path: a file with one of `SUFFIXES`.
+      spatial_rank: 2 for images, 3 for volumes; it decides what the axes of a multi-page file mean.
+
+    Returns:
+      The file's images in order; more than one only from formats that hold several.
+
+    Raises:
+      InputError: one line that names the file, what is wrong with it and the way out.
+    """
+    check_regular(path)
+    suffix = suffix_of(path)
+    if suffix not in _READERS:
+        raise InputError(f"{path}: unknown format {suffix or 'without suffix'}; known: {' '.join(SUFFIXES)}")
+    kind, reader = _READERS[suffix]
+    try:
+        return reader(path, spatial_rank)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(f"{path}: does not fit in memory; make it smaller or use a larger machine") from None
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError(
+            f"{path}: cannot be read as a {kind} ({reason}); the file is damaged or not a {kind}: replace or remove it"
+        ) from None
+
+
+def check_regular(path: Path) -> None:
+    """Raises `InputError` unless `path` is a readable, regular file that is not empty."""
+    try:
+        status = path.stat()
+        with_content = stat.S_ISREG(status.st_mode)
+        if with_content:
+            with path.open("rb"):
+                pass
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be opened ({reason}); mend its permissions or remove it") from None
+    if not with_content:
+        raise InputError(f"{path}: is not a regular file; remove it")
+    if status.st_size == 0:
+        raise InputError(f"{path}: is empty (0 bytes); replace or remove it")

@@ -1,0 +1,65 @@
+"""What every reader returns, and the limits that every reader keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.errors import InputError
+
+# A file whose header claims more than this once decoded is refused before a byte of it is decoded: a few hundred
+# bytes of damaged or hostile TIFF can claim terabytes. The largest medical volumes stay well below.
+MAX_DECODED_BYTES = 2 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """One image or volume as its file stores it.
+
+    Attributes:
+      pixels: `[H, W, C]` or `[D, H, W, C]` in the stored dtype; an alpha channel is already taken out.
+      affine: 4x4 voxel-to-world matrix in mm of a NIfTI volume, or None.
+      composited: whether a transparent picture was laid on white.
+      stain: for a patch of a slide, a function that estimates the stain of the whole slide.
+    """
+
+    pixels: np.ndarray
+    affine: np.ndarray | None = None
+    composited: bool = False
+    stain: Callable[[], Any] | None = None
+
+
+def check_claim(path: Path | str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """Raises `InputError` if a header claims more pixels than one image can have, or none at all."""
+    size = float(np.prod([float(n) for n in shape])) * np.dtype(dtype).itemsize
+    claim = "x".join(str(n) for n in shape)
+    if size == 0:
+        raise InputError(f"{path}: holds no pixels (its shape is {claim}); remove the file")
+    if size > MAX_DECODED_BYTES:
+        raise InputError(
+            f"{path}: claims {claim} {np.dtype(dtype).name} pixels ({size / 2**30:.3g} GiB), above the limit of "
+            f"{MAX_DECODED_BYTES / 2**30:.0f} GiB; a whole slide goes through 'prepare_data.py slides'"
+        )
+
+
+def take_alpha(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Removes the last channel, an alpha channel: dropped when opaque, else the picture is laid on white.
+
+    Args:
+      pixels: `[..., C + 1]`, alpha last; integers have their dtype's range, floats [0, 1].
+
+    Returns:
+      `[..., C]` in the same dtype, and whether anything was transparent.
+    """
+    colour, alpha = pixels[..., :-1], pixels[..., -1:]
+    integer = np.issubdtype(pixels.dtype, np.integer)
+    white = float(np.iinfo(pixels.dtype).max) if integer else 1.0
+    if (alpha == white).all():
+        return np.ascontiguousarray(colour), False
+    share = alpha.astype(np.float64) / white
+    mixed = colour * share + white * (1.0 - share)
+    return (np.rint(mixed) if integer else mixed).astype(pixels.dtype), True

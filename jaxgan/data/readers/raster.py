@@ -1,0 +1,58 @@
+"""PNG, JPEG and BMP pictures, 16-bit PNG included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha
+from jaxgan.errors import InputError
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def read(path: Path, spatial_rank: int) -> list[Decoded]:
+    """Decodes a picture, turned upright as its EXIF orientation says.
+
+    Raises:
+      InputError: a volume was asked for, a colour space without a stated conversion, impossible sizes.
+    """
+    from PIL import Image, ImageOps
+
+    if spatial_rank == 3:
+        raise InputError(f"{path}: is a flat picture, not a volume; use 'prepare_data.py folder' for images")
+    with path.open("rb") as stream:
+        header = stream.read(26)
+    # Decompression bombs are refused by our own limit, with our own line.
+    Image.MAX_IMAGE_PIXELS = None
+    with Image.open(path) as image:
+        check_claim(path, (image.height, image.width, len(image.getbands())), np.dtype(np.uint8))
+        if header.startswith(_PNG_MAGIC) and header[24] == 16 and header[25] in (2, 4, 6):
+            # Pillow would quietly cut 16-bit colour to 8 bits.
+            import imagecodecs
+
+            pixels, alpha = imagecodecs.png_decode(path.read_bytes()), header[25] in (4, 6)
+        else:
+            image = ImageOps.exif_transpose(image)
+            pixels, alpha = _to_array(path, image)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    composited = False
+    if alpha:
+        pixels, composited = take_alpha(pixels)
+    return [Decoded(pixels, composited=composited)]
+
+
+def _to_array(path: Path, image) -> tuple[np.ndarray, bool]:
+    """The picture's values and whether its last channel is alpha."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode == "YCbCr":
+        image = image.convert("RGB")
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16), False
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "I", "F"):
+        raise InputError(f"{path}: colour mode {image.mode} is not supported; save it as RGB or gray")
+    return np.asarray(image), image.mode in ("LA", "RGBA")

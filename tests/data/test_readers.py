@@ -1,0 +1,288 @@
+"""Every format keeps its values; every kind of damage is one line that names the file."""
+
+import concurrent.futures
+import contextlib
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from jaxgan.data import readers
+from jaxgan.data.readers import read_file
+from jaxgan.errors import InputError
+
+RNG = np.random.default_rng()
+
+
+def random(shape, dtype):
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return RNG.normal(size=shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return RNG.integers(info.min, info.max, shape, dtype=dtype.newbyteorder("="), endpoint=True).astype(dtype)
+
+
+def one(path, rank=2):
+    (decoded,) = read_file(path, rank)
+    return decoded.pixels
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int16", "int32", "uint32", "float16", "float32", "float64", ">u2", ">f4"]
+)
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}])
+def test_tiff_keeps_every_value_of_every_dtype(tmp_path, dtype, options):
+    if dtype[0] == ">":
+        options = {k: v for k, v in options.items() if k == "tile"} | {"byteorder": ">"}
+    image = random((33, 21), dtype)
+    tifffile.imwrite(tmp_path / "a.tif", image, **options)
+    pixels = one(tmp_path / "a.tif")
+    assert pixels.shape == (33, 21, 1)
+    np.testing.assert_array_equal(pixels[..., 0], image)
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "zstd", "lzma"])
+def test_tiff_compressions(tmp_path, compression):
+    image = random((20, 30, 3), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", compression=compression)
+    np.testing.assert_array_equal(one(tmp_path / "a.tif"), image)
+
+
+def test_tiff_colour_layouts_end_up_channels_last(tmp_path):
+    image = random((20, 30, 3), "uint16")
+    tifffile.imwrite(tmp_path / "contig.tif", image, photometric="rgb")
+    tifffile.imwrite(tmp_path / "planar.tif", image.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "imagej.tif", image.transpose(2, 0, 1), imagej=True, metadata={"axes": "CYX"})
+    tifffile.imwrite(tmp_path / "ome.ome.tif", image.transpose(2, 0, 1), ome=True, metadata={"axes": "CYX"})
+    for name in ("contig.tif", "planar.tif", "imagej.tif", "ome.ome.tif"):
+        np.testing.assert_array_equal(one(tmp_path / name), image, err_msg=name)
+
+
+def test_tiff_palette_and_white_is_zero(tmp_path):
+    index = random((16, 16), "uint8")
+    colours = random((3, 256), "uint8")
+    tifffile.imwrite(tmp_path / "p.tif", index, photometric="palette", colormap=colours.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(one(tmp_path / "p.tif"), colours.T[index])
+    tifffile.imwrite(tmp_path / "w.tif", index, photometric="miniswhite")
+    np.testing.assert_array_equal(one(tmp_path / "w.tif")[..., 0], 255 - index)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_alpha_is_dropped_when_opaque_and_laid_on_white_otherwise(tmp_path, suffix):
+    image = random((12, 14, 4), "uint8")
+
+    def write(array):
+        if suffix == "png":
+            Image.fromarray(array).save(tmp_path / "a.png")
+        else:
+            tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unassalpha"])
+        return read_file(tmp_path / f"a.{suffix}")[0]
+
+    image[..., 3] = 255
+    opaque = write(image)
+    np.testing.assert_array_equal(opaque.pixels, image[..., :3])
+    assert not opaque.composited
+    image[..., 3] = RNG.integers(0, 256, image.shape[:2])
+    mixed = write(image)
+    share = image[..., 3:] / 255
+    assert mixed.composited
+    np.testing.assert_allclose(mixed.pixels, image[..., :3] * share + 255 * (1 - share), atol=0.5)
+
+
+def test_stack_is_a_volume_and_an_error_for_images(tmp_path):
+    stack = random((7, 20, 18), "uint16")
+    tifffile.imwrite(tmp_path / "pages.tif", stack, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "imagej.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    for name in ("pages.tif", "imagej.tif"):
+        np.testing.assert_array_equal(one(tmp_path / name, 3)[..., 0], stack)
+        with pytest.raises(InputError, match=rf"{name}: axes .=7 Y=20 X=18 hold more than one image"):
+            read_file(tmp_path / name, 2)
+
+
+def test_ambiguous_axes_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "t.tif", random((3, 4, 8, 9), "uint8"), imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(InputError, match="T=3 Z=4 Y=8 X=9"):
+        read_file(tmp_path / "t.tif", 3)
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 3)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png_keeps_8_and_16_bits_gray_and_colour(tmp_path, shape, dtype):
+    import imagecodecs
+
+    image = random(shape, dtype)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(image))
+    np.testing.assert_array_equal(one(tmp_path / "a.png").reshape(shape), image)
+
+
+def test_jpeg_palette_and_exif(tmp_path):
+    smooth = np.add.outer(np.arange(32), np.arange(40)).astype(np.uint8) * 3
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95)
+    assert abs(one(tmp_path / "a.jpg")[..., 0].astype(int) - smooth).max() < 8
+    picture = Image.fromarray(smooth).convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
+    picture.save(tmp_path / "p.png")
+    np.testing.assert_array_equal(one(tmp_path / "p.png"), np.asarray(picture.convert("RGB")))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(smooth).save(tmp_path / "turned.jpg", exif=exif)
+    assert one(tmp_path / "turned.jpg").shape == (40, 32, 1)
+
+
+def test_numpy_files(tmp_path):
+    image, volume = random((10, 12, 3), "float32"), random((8, 9, 10), "int16")
+    np.save(tmp_path / "a.npy", image)
+    np.savez_compressed(tmp_path / "v.npz", volume=volume)
+    np.testing.assert_array_equal(one(tmp_path / "a.npy"), image)
+    np.testing.assert_array_equal(one(tmp_path / "v.npz", 3)[..., 0], volume)
+    np.save(tmp_path / "chw.npy", image.transpose(2, 0, 1))
+    with pytest.raises(InputError, match=r"chw.npy: shape \(3, 10, 12\)"):
+        read_file(tmp_path / "chw.npy")
+    np.save(tmp_path / "object.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"object\.npy"):
+        read_file(tmp_path / "object.npy")
+
+
+def test_nifti_is_turned_to_ras_and_keeps_world_coordinates(tmp_path):
+    import nibabel
+
+    volume = random((6, 7, 8), "int16")
+    # Stored left to right reversed, axes permuted, 2 mm voxels.
+    affine = np.array([[0, -2, 0, 30], [0, 0, 2, -5], [2, 0, 0, 7], [0, 0, 0, 1.0]])
+    nibabel.save(nibabel.Nifti1Image(volume, affine), tmp_path / "v.nii.gz")
+    (decoded,) = read_file(tmp_path / "v.nii.gz", 3)
+    assert nibabel.aff2axcodes(decoded.affine) == ("R", "A", "S")
+    assert decoded.pixels.dtype == np.int16
+    index = np.array([1, 2, 3])
+    world = affine @ [*index, 1]
+    found = np.linalg.solve(decoded.affine, world)[:3].round().astype(int)
+    assert decoded.pixels[tuple(found)] == volume[tuple(index)]
+
+
+def test_nifti_scale_slope_gives_physical_values(tmp_path):
+    import nibabel
+
+    values = RNG.normal(size=(6, 7, 8)) * 100
+    image = nibabel.Nifti1Image(values, np.eye(4))
+    image.set_data_dtype(np.int16)
+    nibabel.save(image, tmp_path / "v.nii")
+    pixels = one(tmp_path / "v.nii", 3)
+    assert pixels.dtype == np.float32
+    np.testing.assert_allclose(pixels[..., 0], values, atol=np.ptp(values) / 60000)
+
+
+def test_nifti_series_and_flat_reading_are_refused(tmp_path):
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.uint8), np.eye(4)), tmp_path / "s.nii.gz")
+    with pytest.raises(InputError, match="series"):
+        read_file(tmp_path / "s.nii.gz", 3)
+    with pytest.raises(InputError, match="volume"):
+        read_file(tmp_path / "s.nii.gz", 2)
+
+
+def damaged(path, kind):
+    """Writes a damaged file of the format of `path`."""
+    image = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    volume = np.zeros((9, 9, 9), np.uint8)
+    if kind == "zero bytes":
+        return path.write_bytes(b"")
+    if kind == "wrong magic":
+        return path.write_bytes(b"this is not an image, whatever its name says" * 20)
+    if path.name.endswith((".nii", ".nii.gz")):
+        import nibabel
+
+        nibabel.save(nibabel.Nifti1Image(volume + RNG.integers(0, 9, volume.shape).astype(np.uint8), np.eye(4)), path)
+    elif path.suffix == ".tif":
+        tifffile.imwrite(path, image, compression="zlib")
+    elif path.suffix == ".npy":
+        np.save(path, image)
+    elif path.suffix == ".npz":
+        np.savez(path, image)
+    else:
+        Image.fromarray(image).save(path)
+    content = path.read_bytes()
+    return path.write_bytes(content[: len(content) * 6 // 10])
+
+
+@pytest.mark.parametrize("kind", ["truncated", "zero bytes", "wrong magic"])
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.bmp", "a.npy", "a.npz", "a.nii", "a.nii.gz"])
+def test_damage_is_one_line_that_names_the_file(tmp_path, name, kind):
+    path = tmp_path / name
+    damaged(path, kind)
+    with pytest.raises(InputError) as caught:
+        read_file(path, 3 if "nii" in name else 2)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 500
+
+
+def test_uncompressed_tiff_cut_short_is_not_filled_with_zeros(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, random((64, 64), "uint16"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="truncated"):
+        read_file(path)
+
+
+def test_a_ring_of_pages_ends(tmp_path):
+    path = tmp_path / "ring.tif"
+    tifffile.imwrite(path, random((16, 16), "uint8"), metadata=None)
+    tifffile.imwrite(path, random((8, 8), "uint8"), metadata=None, append=True)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        last = file.pages[1].offset
+    (tags,) = struct.unpack_from("<H", content, last)
+    struct.pack_into("<I", content, last + 2 + 12 * tags, last)
+    path.write_bytes(content)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.suppress(InputError):
+        pool.submit(read_file, path, 3).result(timeout=20)
+
+
+def test_a_claim_of_a_million_squared_pixels_is_refused_at_once(tmp_path):
+    small = tmp_path / "a.tif"
+    tifffile.imwrite(small, np.zeros((16, 16), np.uint8), tile=(16, 16), compression="zlib")
+    content = bytearray(small.read_bytes())
+    with tifffile.TiffFile(small) as file:
+        for tag in ("ImageWidth", "ImageLength"):
+            offset = file.pages[0].tags[tag].offset
+            # Type LONG, one value, in place.
+            content[offset + 2 : offset + 12] = struct.pack("<HII", 4, 1, 10**6)
+    small.write_bytes(content)
+    with pytest.raises(InputError, match=r"claims 1000000x1000000"):
+        read_file(small)
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 10**6, 10**6, 8, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(png)
+    with pytest.raises(InputError, match=r"claims 1000000x1000000"):
+        read_file(tmp_path / "a.png")
+
+
+def test_what_is_no_readable_file_is_refused_without_hanging(tmp_path, monkeypatch):
+    (tmp_path / "folder.tif").mkdir()
+    os.mkfifo(tmp_path / "pipe.tif")
+    (tmp_path / "loop.tif").symlink_to(tmp_path / "loop.tif")
+    for name in ("folder.tif", "pipe.tif", "loop.tif", "absent.tif"):
+        with pytest.raises(InputError, match=name):
+            read_file(tmp_path / name)
+    tifffile.imwrite(tmp_path / "secret.tif", np.zeros((8, 8), np.uint8))
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InputError, match=r"secret.tif: cannot be opened \(Permission denied\)"):
+        read_file(tmp_path / "secret.tif")
+
+
+def test_formats_that_nobody_reads_are_named(tmp_path):
+    (tmp_path / "a.xyz").write_bytes(b"1")
+    with pytest.raises(InputError, match=r"unknown format \.xyz"):
+        read_file(tmp_path / "a.xyz")
+    assert ".tif" in readers.SUFFIXES
