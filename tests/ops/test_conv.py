@@ -1,0 +1,294 @@
+"""The three maps agree with JAX's own convolution, with its derivatives up to the third, and with each
+other."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxgan.ops import lowering_cpu, lowering_native
+from jaxgan.ops.conv import conv, conv_transpose, conv_weight_adjoint, lowering
+from jaxgan.ops.geometry import Geometry
+
+LAYOUT = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
+
+# size, kernel, stride, padding, channels, features; few channels take the columns, many the minimal filters
+CASES = [
+    ((7,), (4,), 2, "SAME", 3, 9),
+    ((8,), (5,), 1, "SAME", 8, 8),
+    ((9,), (2,), 4, "VALID", 1, 3),
+    ((9,), (7,), 2, ((3, 1),), 2, 8),
+    ((8, 8), (4, 4), 2, "SAME", 8, 8),
+    ((8, 8), (4, 4), 2, "SAME", 1, 8),
+    ((7, 6), (3, 3), 1, "SAME", 9, 8),
+    ((7, 6), (3, 3), 2, "SAME", 8, 9),
+    ((5, 6), (1, 1), 2, "SAME", 3, 8),
+    ((9, 8), (5, 5), 2, "SAME", 8, 8),
+    ((9, 8), (4, 3), (2, 1), ((0, 3), (2, -1)), 8, 8),
+    ((6, 5, 4), (4, 4, 4), 2, "SAME", 8, 8),
+    ((5, 4, 5), (3, 3, 3), 1, "SAME", 2, 1),
+    ((4, 4, 4), (3, 3, 3), (1, 2, 2), "SAME", 8, 8),
+]
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+
+
+def reference(geometry, x, w):
+    return lax.conv_general_dilated(
+        x, w, geometry.stride, geometry.padding, dimension_numbers=LAYOUT[len(geometry.size)]
+    )
+
+
+def draw(case, seed=0, samples=2):
+    size, kernel, stride, padding, channels, features = case
+    geometry = Geometry.resolve(size, kernel, stride, padding)
+    rng = np.random.default_rng(seed)
+    x = jnp.asarray(rng.normal(size=(samples, *size, channels)))
+    w = jnp.asarray(rng.normal(size=(*kernel, channels, features)))
+    g = jnp.asarray(rng.normal(size=(samples, *geometry.output, features)))
+    return geometry, x, w, g
+
+
+def quickly(f):
+    """Compile with little optimisation: these programs run once."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def close(a, b, tolerance=1e-11):
+    assert a.shape == b.shape and a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(jnp.abs(b).max())))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_adjoints_match_jax(case):
+    """Values, both adjoints, and `<C(x, w), g> = <x, Cx(g, w)> = <w, Cw(x, g)>`, natively and on CPU."""
+    geometry, x, w, g = draw(case)
+    size, kernel, stride, padding, _, _ = case
+    options = {"stride": stride, "padding": padding}
+
+    @quickly
+    def compute(x, w, g):
+        y, pull = jax.vjp(lambda x, w: reference(geometry, x, w), x, w)
+        got = (
+            conv(x, w, **options),
+            conv_transpose(g, w, output_shape=size, **options),
+            conv_weight_adjoint(x, g, kernel_shape=kernel, **options),
+        )
+        native = [lowering_native.MAPS[name](geometry, *pair) for name, pair in pairs(x, w, g).items()]
+        return got, native, (y, *pull(g))
+
+    got, native, expected = compute(x, w, g)
+    for a, b, c in zip(got, native, expected, strict=True):
+        close(a, c)
+        close(b, c)
+    products = [float(jnp.vdot(a, b)) for a, b in zip(got, (g, x, w), strict=True)]
+    np.testing.assert_allclose(products, products[0], rtol=1e-10)
+
+
+def pairs(x, w, g):
+    return {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}
+
+
+@pytest.mark.parametrize("scheme", [lowering_cpu.Columns, lowering_cpu.Minimal])
+@pytest.mark.parametrize("case", [CASES[i] for i in (0, 4, 7)], ids=str)
+def test_both_schemes_compute_the_same_maps(case, scheme, monkeypatch):
+    geometry, x, w, g = draw(case, seed=1)
+    monkeypatch.setattr(
+        lowering_cpu,
+        "_scheme",
+        lambda *_: (b := lowering_cpu.Blocks(geometry), scheme(b.taps, geometry.output)),
+    )
+    for name, operands in pairs(x, w, g).items():
+
+        def both(a, b, name=name):
+            return lowering_cpu.MAPS[name](geometry, a, b), lowering_native.MAPS[name](geometry, a, b)
+
+        close(*quickly(both)(*operands))
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[4], CASES[10]], ids=str)
+def test_derivatives_up_to_third_order(case):
+    """A scalar that needs three derivatives of the maps: the gradient of a gradient penalty's gradient."""
+    geometry, x, w, _ = draw(case, seed=2, samples=1)
+    v = jnp.asarray(np.random.default_rng(3).normal(size=x.shape))
+
+    def third(convolve):
+        def score(x, w):
+            return jnp.sum(jnp.tanh(0.2 * convolve(x, w)) ** 2)
+
+        def penalty(x, w):
+            return jnp.sum(jax.grad(score)(x, w) ** 2)
+
+        def slope(x, w):
+            return jnp.vdot(jax.grad(penalty)(x, w), v)
+
+        return quickly(lambda x, w: [jax.grad(f, (0, 1))(x, w) for f in (score, penalty, slope)])(x, w)
+
+    got = third(lambda x, w: conv(x, w, stride=geometry.stride, padding=geometry.padding))
+    expected = third(lambda x, w: reference(geometry, x, w))
+    jax.tree.map(lambda a, b: close(a, b, 1e-9), got, expected)
+
+
+def test_each_map_differentiates_into_the_other_two():
+    geometry, x, w, g = draw(CASES[4], seed=4)
+    options = {"stride": geometry.stride, "padding": geometry.padding}
+    maps = {
+        "C": lambda x, w: conv(x, w, **options),
+        "Cx": lambda g, w: conv_transpose(g, w, output_shape=geometry.size, **options),
+        "Cw": lambda x, g: conv_weight_adjoint(x, g, kernel_shape=geometry.kernel, **options),
+    }
+    for name, (a, b) in pairs(x, w, g).items():
+
+        def both(a, b, name=name):
+            y, pull = jax.vjp(maps[name], a, b)
+            z, pull_native = jax.vjp(lambda a, b: lowering_native.MAPS[name](geometry, a, b), a, b)
+            cotangent = jnp.cos(jnp.arange(y.size)).reshape(y.shape)
+            return (y, *pull(cotangent)), (z, *pull_native(cotangent))
+
+        jax.tree.map(close, *quickly(both)(a, b))
+
+
+def test_plain_lowering_uses_jax_derivatives():
+    geometry, x, w, g = draw(CASES[4])
+
+    def maps():
+        y, pull = jax.vjp(lambda x, w: conv(x, w, stride=2), x, w)
+        return (y, *pull(g), conv_transpose(g, w, stride=2, padding="SAME", output_shape=geometry.size))
+
+    with lowering("plain"):
+        plain = maps()
+        text = str(jax.make_jaxpr(lambda x, w: conv(x, w, stride=2))(x, w))
+    assert "conv_general_dilated" in text and "custom_vjp" not in text
+    jax.tree.map(close, plain, quickly(maps)())
+    with pytest.raises(ValueError, match="lowering"), lowering("fast"):
+        pass
+
+
+@pytest.mark.parametrize("case", [CASES[4], CASES[5], CASES[11]], ids=str)
+def test_bfloat16_operands_accumulate_in_float32(case):
+    """One rounding of the operands and one of the result; minimal filters round differences too."""
+    geometry, x, w, g = draw(case, seed=5)
+    options = {"stride": geometry.stride, "padding": geometry.padding}
+    low_x, low_w = x.astype(jnp.bfloat16), w.astype(jnp.bfloat16)
+
+    @quickly
+    def compute(x, w):
+        return conv(x, w, **options), conv(
+            x.astype(jnp.float32), w.astype(jnp.float32), product_dtype=jnp.bfloat16, **options
+        )
+
+    y, rounded = compute(low_x, low_w)
+    assert y.dtype == jnp.bfloat16
+    exact = reference(geometry, low_x.astype(float), low_w.astype(float))
+    scale = float(jnp.std(exact))
+    assert float(jnp.abs(y.astype(float) - exact).max()) < 0.06 * scale
+    assert rounded.dtype == jnp.float32
+    assert float(jnp.sqrt(jnp.mean((rounded.astype(float) - exact) ** 2))) < 0.02 * scale
+    low_g = g.astype(jnp.bfloat16)
+    dx = jax.eval_shape(jax.grad(lambda x: jnp.vdot(conv(x, low_w, **options), low_g)), low_x)
+    assert dx.dtype == jnp.bfloat16
+
+
+def test_float32_error_stays_near_rounding():
+    geometry, x, w, _ = draw(((16, 16), (4, 4), 2, "SAME", 32, 32), seed=6)
+    exact = reference(geometry, x, w)
+    y = quickly(lambda x, w: conv(x, w, stride=2))(x.astype(jnp.float32), w.astype(jnp.float32))
+    assert float(jnp.abs(y - exact).max()) < 2e-6 * float(jnp.abs(exact).max())
+
+
+def test_inside_scan_pmap_and_vmap():
+    geometry, x, w, g = draw(CASES[4])
+
+    def gradient(x):
+        return jax.grad(lambda w: jnp.vdot(conv(x, w, stride=2), g))(w)
+
+    expected = lowering_native.weight_adjoint(geometry, x, g)
+    _, scanned = jax.jit(lambda x: lax.scan(lambda c, x: (c, gradient(x)), 0, x[None]))(x)
+    close(scanned[0], expected)
+    close(jax.pmap(gradient)(x[None])[0], expected)
+    close(jax.vmap(gradient)(x[None])[0], expected)
+
+
+def test_linear_in_each_operand():
+    _, x, w, _ = draw(CASES[6])
+    _, u, v, _ = draw(CASES[6], seed=7)
+    f = quickly(conv)
+    close(f(2 * x - u, w), 2 * f(x, w) - f(u, w))
+    close(f(x, w + 3 * v), f(x, w) + 3 * f(x, v))
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"stride": 0}, "stride"),
+        ({"stride": (2, 2, 2)}, "stride"),
+        ({"padding": "same"}, "padding"),
+        ({"padding": ((1, 1),)}, "padding"),
+    ],
+)
+def test_wrong_arguments_are_named(options, word):
+    _, x, w, _ = draw(CASES[6])
+    with pytest.raises(ValueError, match=word):
+        conv(x, w, **options)
+    with pytest.raises(ValueError, match="spatial shape"):
+        conv_transpose(x, w.swapaxes(2, 3), stride=2, padding="SAME", output_shape=(3, 3))
+
+
+def penalised_critic_step(w, real, fake):
+    """Critic loss with gradient penalty and its gradient, on three strided convolutions."""
+
+    def critic(w, x):
+        for kernel in w:
+            x = jax.nn.leaky_relu(conv(x, kernel, stride=2), 0.2)
+        return x.sum(axis=(1, 2, 3))
+
+    def loss(w):
+        slope = jax.grad(lambda x: critic(w, x).sum())((real + fake) / 2)
+        penalty = (jnp.sqrt(jnp.sum(slope**2, axis=(1, 2, 3)) + 1e-12) - 1) ** 2
+        return jnp.mean(critic(w, fake) - critic(w, real) + 10 * penalty)
+
+    return jax.grad(loss)(w)
+
+
+def lowered(platform):
+    w = [jax.ShapeDtypeStruct((4, 4, a, b), jnp.float32) for a, b in ((1, 8), (8, 16), (16, 16))]
+    x = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
+    with jax.enable_x64(False):
+        text = jax.jit(penalised_critic_step).trace(w, x, x).lower(lowering_platforms=(platform,)).as_text()
+    return re.findall(r"stablehlo\.convolution.*", text), text
+
+
+def test_cpu_program_has_no_convolution_left():
+    convolutions, text = lowered("cpu")
+    assert not convolutions
+    assert "stablehlo.dot_general" in text
+    _, x, w, _ = draw(CASES[0])
+    assert "conditional" not in quickly(lambda x, w: conv(x, w, stride=2)).lower(x, w).compile().as_text()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerator_program_has_only_the_three_canonical_forms(platform):
+    """Never both operands dilated, and a weight gradient never reads zero-dilated images."""
+    convolutions, _ = lowered(platform)
+    forms = {"forward": 0, "input adjoint": 0, "weight adjoint": 0}
+    for line in convolutions:
+        stride, images, kernel = (
+            tuple(map(int, m[1].split(","))) if (m := re.search(rf"{key} = \[([\d, ]+)\]", line)) else (1, 1)
+            for key in ("stride", "lhs_dilate", "rhs_dilate")
+        )
+        sums_samples = "[f, 0, 1, b]" in line
+        form = {
+            (True, False, False): "forward",
+            (False, True, False): "input adjoint",
+            (False, False, True): "weight adjoint",
+        }[stride != (1, 1), images != (1, 1), kernel != (1, 1)]
+        assert sums_samples == (form == "weight adjoint"), line
+        forms[form] += 1
+    assert all(forms.values()), forms
