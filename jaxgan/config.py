@@ -22,7 +22,7 @@ OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "linear", "cosine")
 CONDITIONINGS = ("none", "projection", "auxiliary")
 PRECISIONS = ("float32", "bfloat16")
-SOURCES = ("auto", "resident", "streaming")
+SOURCES = ("auto", "resident", "sharded", "streaming")
 SCALINGS = ("auto", "range", "minmax", "percentile", "fixed")
 
 
@@ -52,7 +52,8 @@ class DataConfig:
     """What the images are and how they reach the device.
 
     `size`, `spatial_rank` and `channels` give the sample shape `(size,) * spatial_rank + (channels,)`.
-    `resident_budget_gib` is the device memory that a resident dataset may take before streaming is chosen.
+    `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
+    devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
     `balanced` draws every class equally often, whatever its share of the data.
     """
 

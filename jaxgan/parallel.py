@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxgan.errors import InputError
 
@@ -81,7 +83,7 @@ def _devices(count: int | None) -> list[jax.Device]:
 
 
 def map_train(
-    train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]], devices: int | None = None
+    train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]], devices: int | None = None, data_axes: Tree = None
 ) -> Callable[..., tuple[Tree, Tree]]:
     """`train_many(state, data, draws, count)` over this process's devices: one compiled, donated program.
 
@@ -91,12 +93,14 @@ def map_train(
     Args:
       train_many: written for one device, with `AXIS` as its mapped axis.
       devices: only the first so many; None: all. The functions below must be told the same.
+      data_axes: which of `data`'s arrays have a leading axis over devices (0, see `shard_rows`) and which are
+        replicated (None).
     """
     return jax.pmap(
         train_many,
         axis_name=AXIS,
         devices=None if devices is None else _devices(devices),
-        in_axes=(None, None, 0, None),
+        in_axes=(None, data_axes, 0, None),
         out_axes=(None, None),
         donate_argnums=0,
     )
@@ -124,6 +128,44 @@ def replicate(tree: Tree, devices: int | None = None) -> Tree:
     mesh = jax.sharding.Mesh(np.asarray(_devices(devices)), (AXIS,))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.device_put(tree, sharding)
+
+
+def shard_rows(array: np.ndarray) -> jax.Array:
+    """`[N, ...]` spread over all devices of the job: this process's part, `[local devices, ceil(N / devices), ...]`."""
+    rows = -(-len(array) // device_count())
+    mesh = jax.sharding.Mesh(np.asarray(_devices(None)), (AXIS,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
+    first = jax.process_index() * jax.local_device_count() * rows
+    mine = array[first : first + jax.local_device_count() * rows]
+    padding = np.zeros((jax.local_device_count() * rows - len(mine), *array.shape[1:]), array.dtype)
+    blocks = np.concatenate([mine, padding]).reshape(-1, rows, *array.shape[1:])
+    return jax.device_put(blocks, sharding)
+
+
+def gather_rows(shard: jax.Array, indices: jax.Array) -> jax.Array:
+    """Inside a mapped function: rows of the array that `shard_rows` spread, wherever they lie.
+
+    Every device picks what it has of what all devices ask for, and the sums, each of one row and zeros, are scattered
+    to those who asked.
+
+    Args:
+      shard: `[rows, ...]`, this device's block.
+      indices: int32 `[B]`, the rows that this device wants, by their place in the whole array.
+
+    Returns:
+      `[B, ...]` in the dtype of the shard.
+    """
+    rows = len(shard)
+    local = lax.all_gather(indices, AXIS) - lax.axis_index(AXIS) * rows
+    here = (local >= 0) & (local < rows)
+    values = shard[jnp.clip(local, 0, rows - 1)]
+    # Integers travel as bytes: the collectives of some backends know no 16-bit integers.
+    integers = jnp.issubdtype(shard.dtype, jnp.integer) and shard.dtype.itemsize > 1
+    if integers:
+        values = lax.bitcast_convert_type(values, jnp.uint8)
+    chosen = jnp.where(here.reshape(here.shape + (1,) * (values.ndim - 2)), values, jnp.zeros((), values.dtype))
+    gathered = lax.psum_scatter(chosen, AXIS)
+    return lax.bitcast_convert_type(gathered, shard.dtype) if integers else gathered
 
 
 def to_host(tree: Tree) -> Tree:

@@ -114,7 +114,7 @@ def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
     """Step, log, close epochs, save, sample: the contract of this module."""
     settings = config.train
     length = settings.steps_per_call or STEPS_PER_CALL.get(jax.default_backend(), STEPS_PER_CALL_ACCELERATOR)
-    program = parallel.map_train(partial(train_many, gan, source.fetch))
+    program = parallel.map_train(partial(train_many, gan, source.fetch), data_axes=source.data_axes)
     state = parallel.replicate(state)
     with _bar(step, total) as bar:
         while step < total:
@@ -196,6 +196,7 @@ def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.Pat
         scaling=None if data.scaling == "auto" else data.scaling,
         normalise=None if data.normalise == "none" else data.normalise,
         cache_dir=None if run_dir is None else Path(run_dir) / "data",
+        progress=parallel.is_main_process(),
     )
 
 

@@ -51,7 +51,7 @@ def finish(process):
     return output
 
 
-@pytest.mark.parametrize("source", ["resident", "streaming"])
+@pytest.mark.parametrize("source", ["resident", "sharded", "streaming"])
 def test_two_processes_train_what_one_does(tmp_path, source):
     finish(start(tmp_path / "one", 4, source))
     with socket.socket() as free:

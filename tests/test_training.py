@@ -257,8 +257,9 @@ def test_wrong_requests_for_samples_are_one_line(whole_run, arguments, message):
         generate_samples(load_trained_model(whole_run), **arguments)
 
 
-def test_streaming_and_resident_training_are_bit_identical(whole_run, tmp_path):
-    config = Config.from_dict({**make_config().to_dict(), "data": {"size": 8, "labelled": True, "source": "streaming"}})
+@pytest.mark.parametrize("source", ["streaming", "sharded"])
+def test_every_source_gives_the_bits_of_the_resident_one(whole_run, tmp_path, source):
+    config = Config.from_dict({**make_config().to_dict(), "data": {"size": 8, "labelled": True, "source": source}})
     run = training.train(config, tmp_path / "run", digits_like())
     got, expected = arrays(run, 20)[0], arrays(whole_run, 20)[0]
     for name in expected:

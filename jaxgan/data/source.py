@@ -1,7 +1,8 @@
-"""How reals reach the step. Both sources give the same samples in the same order, decoded by the same operations.
+"""How reals reach the step. All sources give the same samples in the same order, decoded by the same operations.
 
-*Resident*: the whole set lies on the device in its stored dtype; the host sends indices. *Streaming*: the host reads
-batches in the stored dtype ahead of time and sends them. The step turns either draw into float32 with `fetch`.
+*Resident*: the whole set lies on every device in its stored dtype; the host sends indices. *Sharded*: the same, but
+each device holds its part of the set, and they exchange what a batch needs. *Streaming*: the host reads batches in the
+stored dtype ahead of time and sends them. The step turns any draw into float32 with `fetch`.
 """
 
 from __future__ import annotations
@@ -28,14 +29,21 @@ class ResidentSource:
       batch_size: over all devices.
     """
 
-    kind = "resident"
+    # Which arrays of `data` have a leading axis over devices: none.
+    data_axes: Tree = None
 
     def __init__(self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int):
         self._sampler = sampler
         self._layout = (n_critic, batch_size)
         self._local = parallel.local_batch(batch_size)
         self._scaling = dataset.scaling
-        self.data = parallel.replicate((dataset.load(), dataset.labels))
+        self.data = self._place(dataset)
+
+    def _place(self, dataset: Dataset) -> Tree:
+        return parallel.replicate((dataset.load(), dataset.labels))
+
+    def _rows(self, images: Any, draw: Any) -> Any:
+        return images[draw]
 
     def draws(self, step: int, count: int, length: int) -> Tree:
         """int32 indices `[length, n_critic, b]` of this process from iteration `step`; zero from `count` on."""
@@ -47,10 +55,22 @@ class ResidentSource:
     def fetch(self, data: Tree, draw: Tree) -> tuple[Any, Any]:
         """Inside the step: indices `[B]` to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
         images, labels = data
-        return self._scaling.decode(images[draw]), None if labels is None else labels[draw]
+        return self._scaling.decode(self._rows(images, draw)), None if labels is None else labels[draw]
 
     def close(self) -> None:
         """Lets go of nothing: the device arrays go with the object."""
+
+
+class ShardedSource(ResidentSource):
+    """The dataset spread over the devices; arguments as of `ResidentSource`."""
+
+    data_axes = (0, None)
+
+    def _place(self, dataset: Dataset) -> Tree:
+        return parallel.shard_rows(dataset.load()), parallel.replicate(dataset.labels)
+
+    def _rows(self, images: Any, draw: Any) -> Any:
+        return parallel.gather_rows(images, draw)
 
 
 class StreamingSource:
@@ -65,7 +85,7 @@ class StreamingSource:
       ahead: iterations kept ready.
     """
 
-    kind = "streaming"
+    data_axes: Tree = None
 
     def __init__(
         self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int, threads: int = 4, ahead: int = 8
@@ -122,15 +142,18 @@ class StreamingSource:
         )
 
 
+SOURCES = {"resident": ResidentSource, "sharded": ShardedSource, "streaming": StreamingSource}
+
+
 def open_source(
     dataset: Dataset, kind: str, budget_bytes: float, seed: int, n_critic: int, batch_size: int, balanced: bool
 ) -> ResidentSource | StreamingSource:
-    """The source that fits: resident when the stored set is within the budget.
+    """The source that fits: resident when the stored set is within the budget, sharded when a device's part of it is.
 
     Args:
       dataset: what to draw from.
-      kind: "auto", "resident" or "streaming".
-      budget_bytes: what a resident set may take on each device.
+      kind: "auto", or one of `SOURCES`.
+      budget_bytes: what the set may take on each device.
       seed: of the order of samples.
       n_critic: draws an iteration.
       batch_size: over all devices.
@@ -138,5 +161,6 @@ def open_source(
     """
     sampler = Sampler(dataset.size, seed, n_critic * batch_size, dataset.labels if balanced else None)
     if kind == "auto":
-        kind = "resident" if dataset.nbytes <= budget_bytes else "streaming"
-    return (ResidentSource if kind == "resident" else StreamingSource)(dataset, sampler, n_critic, batch_size)
+        per_device = {"resident": dataset.nbytes, "sharded": dataset.nbytes / parallel.device_count(), "streaming": 0}
+        kind = next(name for name, size in per_device.items() if size <= budget_bytes)
+    return SOURCES[kind](dataset, sampler, n_critic, batch_size)
