@@ -8,8 +8,11 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from jaxgan import parallel, presets, run_folder
 from jaxgan.compilation import use_compilation_cache
+from jaxgan.config import Config
 from jaxgan.errors import InputError
 
 
@@ -17,7 +20,7 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     """Trains, or describes what would be trained; returns the process's exit status.
 
     Args:
-      args: config, data_dir, workdir, resume, dry_run.
+      args: config, data_dir, workdir, resume, dry_run, augment_preview.
       overrides: the `--config.field=value` arguments.
     """
     config = presets.override(presets.load_preset(args.config), overrides)
@@ -33,6 +36,10 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     if not args.data_dir:
         raise InputError("--data_dir is missing: give a prepared dataset, a folder of images, or 'demo'")
 
+    if args.augment_preview:
+        _preview(config, args.data_dir, Path(args.augment_preview))
+        return 0
+
     from jaxgan import training
     from jaxgan.books import say
 
@@ -44,3 +51,15 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
         return 1
     say(f"run folder: {run_dir}")
     return 0
+
+
+def _preview(config: Config, data_dir: str, path: Path) -> None:
+    from jaxgan.reporting.preview import preview
+    from jaxgan.training import open_data
+
+    if path.exists():
+        raise InputError(f"--augment_preview {path} exists: give another file")
+    dataset = open_data(config, data_dir)
+    chosen = np.linspace(0, dataset.size - 1, min(4, dataset.size)).astype(int)
+    preview(path, np.asarray(dataset.scaling.decode(dataset.read(chosen))), config.augment, config.seed)
+    print(path)

@@ -27,6 +27,7 @@ def main() -> int:
         " or the path of a run or checkpoint to start from (default: auto)",
     )
     parser.add_argument("--dry_run", action="store_true", help="print settings, networks and memory, and train nothing")
+    parser.add_argument("--augment_preview", metavar="FILE.png", help="draw augmented reals there, and train nothing")
     args, overrides = parser.parse_known_args()
 
     from jaxgan.launch import launch

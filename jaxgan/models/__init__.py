@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxgan.config import Config
@@ -26,7 +29,7 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
         norm=config.generator.norm,
         num_classes=num_classes if config.critic.conditioning != "none" else 0,
         axis_name=axis_name,
-        dtype=jnp.dtype(config.train.precision),
+        **_dtypes(config.train.precision),
     )
 
 
@@ -38,5 +41,11 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
         num_classes=num_classes,
         conditioning=config.critic.conditioning,
         axis_name=axis_name,
-        dtype=jnp.dtype(config.train.precision),
+        **_dtypes(config.train.precision),
     )
+
+
+def _dtypes(precision: str) -> dict[str, Any]:
+    """What a precision means here: a CPU multiplies bfloat16 fast but emulates every other operation on it."""
+    product = jnp.dtype(precision)
+    return {"dtype": jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else product, "product_dtype": product}

@@ -26,7 +26,8 @@ class Generator(nn.Module):
       norm: one of `config.NORMS`.
       num_classes: above 0, labels are embedded, joined to the latent, and choose scale and bias of the norms.
       axis_name: mapped axis over which batch norm is synchronised, or None.
-      dtype: of the body; parameters and output are float32.
+      dtype: of the body's activations; parameters and output are float32.
+      product_dtype: of the operands of its products.
     """
 
     shape: tuple[int, ...]
@@ -35,6 +36,7 @@ class Generator(nn.Module):
     num_classes: int = 0
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    product_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
@@ -42,7 +44,7 @@ class Generator(nn.Module):
         spectral = self.norm == "spectral"
         use_bias = self.norm in ("none", "spectral")
         norm = partial(Norm, self.norm, num_classes=self.num_classes, axis_name=self.axis_name, dtype=self.dtype)
-        layer = {"spectral": spectral, "dtype": self.dtype}
+        layer = {"spectral": spectral, "dtype": self.dtype, "product_dtype": self.product_dtype}
 
         if self.num_classes:
             embedding = nn.Embed(
@@ -70,7 +72,8 @@ class Critic(nn.Module):
       conditioning: "none", "projection" (Miyato & Koyama 2018, arXiv:1802.05637) or "auxiliary" classifier (Odena et
         al. 2017, arXiv:1610.09585).
       axis_name: mapped axis over which batch norm is synchronised, or None.
-      dtype: of the body; parameters and output are float32.
+      dtype: of the body's activations; parameters and output are float32.
+      product_dtype: of the operands of its products.
     """
 
     widths: tuple[int, ...]
@@ -79,11 +82,12 @@ class Critic(nn.Module):
     conditioning: str = "none"
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    product_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, train: bool = False) -> tuple[Array, Array | None]:
         """`x` float32 `[N, *S, C]`; returns scores float32 `[N]` and, with "auxiliary", logits `[N, classes]`."""
-        layer = {"spectral": self.norm == "spectral", "dtype": self.dtype}
+        layer = {"spectral": self.norm == "spectral", "dtype": self.dtype, "product_dtype": self.product_dtype}
         h = x
         for i, width in enumerate(self.widths):
             plain = i == 0 or self.norm in ("none", "spectral")

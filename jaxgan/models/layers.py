@@ -57,7 +57,8 @@ class Conv(nn.Module):
       stride: the same along every spatial axis.
       spectral: divide the kernel by its largest singular value.
       use_bias: add a bias to each channel.
-      dtype: of the products; parameters are float32.
+      dtype: of the output; parameters are float32.
+      product_dtype: to which the operands of the products are rounded; sums are float32.
       gain: variance of the output over that of the input at the start (He et al. 2015: 2 before a ReLU).
     """
 
@@ -67,6 +68,7 @@ class Conv(nn.Module):
     spectral: bool = False
     use_bias: bool = True
     dtype: Any = jnp.float32
+    product_dtype: Any = jnp.float32
     gain: float = 2.0
 
     @nn.compact
@@ -77,7 +79,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", init, (self.kernel,) * rank + (x.shape[-1], self.features))
         if self.spectral:
             kernel = spectral_normalise(self, kernel, train)
-        y = conv(x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, padding="SAME")
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        y = conv(x, kernel, stride=self.stride, padding="SAME", product_dtype=self.product_dtype)
         return _add_bias(self, y)
 
 
@@ -93,6 +96,7 @@ class ConvTranspose(nn.Module):
     spectral: bool = False
     use_bias: bool = True
     dtype: Any = jnp.float32
+    product_dtype: Any = jnp.float32
     gain: float = 2.0
 
     @nn.compact
@@ -108,7 +112,12 @@ class ConvTranspose(nn.Module):
             kernel = spectral_normalise(self, kernel, train)
         shape = tuple(side * self.stride for side in x.shape[1:-1])
         y = conv_transpose(
-            x.astype(self.dtype), kernel.astype(self.dtype), stride=self.stride, padding="SAME", output_shape=shape
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            stride=self.stride,
+            padding="SAME",
+            output_shape=shape,
+            product_dtype=self.product_dtype,
         )
         return _add_bias(self, y)
 
@@ -123,6 +132,7 @@ class Dense(nn.Module):
     spectral: bool = False
     use_bias: bool = True
     dtype: Any = jnp.float32
+    product_dtype: Any = jnp.float32
     gain: float = 2.0
 
     @nn.compact
@@ -132,7 +142,8 @@ class Dense(nn.Module):
         kernel = self.param("kernel", init, (x.shape[-1], self.features))
         if self.spectral:
             kernel = spectral_normalise(self, kernel, train)
-        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype), preferred_element_type=jnp.float32)
+        x, kernel = x.astype(self.product_dtype), kernel.astype(self.product_dtype)
+        y = jnp.dot(x, kernel, preferred_element_type=jnp.float32)
         return _add_bias(self, y.astype(self.dtype))
 
 
