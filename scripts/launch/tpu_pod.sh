@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# One run on a TPU pod slice: starts the same command on every host. The workers find each other through JAX.
+#   TPU=my-pod ZONE=us-central2-b bash scripts/launch/tpu_pod.sh configs/mri64.py /data/mri /shared/runs/mri [flags ...]
+# jaxgan is installed on every host under ~/jaxgan (pip install -e '.[tpu]'); data and workdir are on storage that all
+# hosts see.
+set -euo pipefail
+config=$1 data=$2 workdir=$3
+shift 3
+command=$(printf '%q ' .venv/bin/python scripts/train.py \
+    --config "$config" --data_dir "$data" --workdir "$workdir" --resume auto "$@")
+exec gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker all --command "cd ~/jaxgan && $command"

@@ -1,0 +1,137 @@
+"""The benchmark: its report has the promised form, counts work rightly, and needs the core alone."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan.benchmark import run, workload
+from jaxgan.benchmark.torch_baseline import TorchWorkload
+from jaxgan.config import Config
+from jaxgan.errors import InputError
+from jaxgan.recipe import build_gan
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "data": {"size": 8, "labelled": True},
+    "generator": {"latent_dim": 5, "widths": [6, 4]},
+    "critic": {"widths": [4, 6], "conditioning": "projection", "norm": "layer"},
+    "objective": {"loss": "wgan", "n_critic": 2},
+    "train": {"batch_size": 4},
+}
+
+
+@pytest.fixture
+def preset(tmp_path):
+    path = tmp_path / "tiny.py"
+    path.write_text(f"from jaxgan.config import Config\ndef preset():\n    return Config.from_dict({TINY!r})\n")
+    return str(path)
+
+
+def arguments(preset, **changes):
+    values = {"config": preset, "batch_size": None, "precision": "float32", "devices": "1", "compare": None}
+    values |= {"seconds": 0.1, "output": None}
+    return Namespace(**{**values, **changes})
+
+
+def test_the_report_has_the_promised_form(preset, tmp_path, capsys):
+    output = tmp_path / "report.json"
+    run.benchmark(arguments(preset, devices="1,2", compare="plain", output=str(output)))
+    report = json.loads(output.read_text())
+    assert report.keys() == {"device", "versions", "peak_flops", "rows"}
+    one, two = report["rows"]
+    assert (one["preset"], one["precision"], one["batch_size"], one["devices"]) == ("tiny", "float32", 4, 1)
+    assert (two["batch_size"], two["devices"]) == (8, 2)
+    for row in report["rows"]:
+        seconds = row["seconds_per_iteration"]
+        assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
+        np.testing.assert_allclose(row["images_per_second"], 2 * row["batch_size"] / seconds["median"])
+        assert row["flops_per_iteration"] > 0 and row["peak_memory_bytes"] > 0 and row["compile_seconds"] > 0
+        assert 0 <= row["host_idle_share"] <= 1 and row["peak_share"] > 0
+    plain = one["compare"]["plain"]
+    np.testing.assert_allclose(
+        plain["ratio"], plain["seconds_per_iteration"]["median"] / one["seconds_per_iteration"]["median"]
+    )
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_work_is_counted_as_by_hand():
+    """A convolution has 2 * outputs * taps * inputs * features operations; work is linear in the batch."""
+    config = Config.from_dict(TINY)
+    double = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=8))
+    flops, moved = workload.work(config)
+    flops2, _ = workload.work(double)
+    assert moved > 0 and 1.8 < flops2 / flops < 2.05
+    # Without padding a kernel of 4 at stride 2 would meet 16 pixels everywhere: an upper bound on one forward pass.
+    layers = [(4, 1, 4), (2, 4, 6)]
+    forward = sum(2 * 4 * side**2 * 16 * a * b for side, a, b in layers)
+    # Critic: reals and fakes forward and weight gradients, penalty forward, backward and its own backward: at least 8.
+    assert flops > config.objective.n_critic * 8 * 0.5 * forward
+
+
+def test_a_run_changes_the_state_and_counts_its_iterations():
+    ours = workload.Workload(Config.from_dict(TINY), 1, 3)
+    before = jax.tree.map(np.asarray, ours._state)
+    ours.run()
+    after = jax.tree.map(np.asarray, ours._state)
+    assert int(after.step) == int(before.step) + 3
+    assert any(
+        np.any(a != b) for a, b in zip(jax.tree.leaves(after.critic), jax.tree.leaves(before.critic), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"config": "configs/none.py"}, "no such file"),
+        ({"precision": "float16"}, "--precision 'float16'"),
+        ({"compare": "numpy"}, "--compare 'numpy'"),
+        ({"devices": "64"}, "has 4 device"),
+        ({"devices": "two"}, "--devices 'two'"),
+        ({"batch_size": 0}, "--batch_size 0"),
+        ({"output": "/nowhere/report.json"}, "--output"),
+    ],
+)
+def test_wrong_arguments_are_one_line(preset, changes, part):
+    with pytest.raises(InputError, match=part):
+        run.benchmark(arguments(preset, **changes))
+
+
+def test_missing_pytorch_is_one_line(preset, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match="PyTorch is not installed"):
+        run.benchmark(arguments(preset, compare="torch"))
+
+
+def test_the_core_is_enough():
+    """A bare accelerator image has jax, flax, optax and numpy."""
+    code = (
+        "import sys\n"
+        "from jaxgan.benchmark import run\n"
+        f"run.load_config({str(ROOT / 'configs' / 'mnist.py')!r})\n"
+        "heavy = {'orbax.checkpoint', 'tensorflow_datasets', 'grain', 'ml_collections', 'matplotlib', 'tifffile',"
+        " 'PIL', 'tensorboardX', 'torch', 'tqdm'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("rank", [2, 3])
+def test_pytorch_does_the_same_work(rank):
+    """The same number of parameters in both networks, and an iteration that runs."""
+    values = {**TINY, "data": {"size": 8, "spatial_rank": rank, "labelled": True}}
+    config = Config.from_dict(values)
+    theirs = TorchWorkload(config, 1, workload.CLASSES)
+    _, state = build_gan(config, workload.CLASSES)
+    for module, net in ((theirs._generator, state.generator), (theirs._critic, state.critic)):
+        ours = sum(leaf.size for leaf in jax.tree.leaves(net.params))
+        # Biases before a norm do nothing, and class-wise norms are written as plain ones there.
+        assert 0.8 < sum(p.numel() for p in module.parameters()) / ours < 1.25
+    assert theirs.run()[0] > 0
