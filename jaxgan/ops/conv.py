@@ -181,9 +181,7 @@ def _close(map_, first, second):
 
     def bwd(geometry, operands, cotangent):
         a, b = operands
-        return first(geometry, a, b, cotangent).astype(a.dtype), second(geometry, a, b, cotangent).astype(
-            b.dtype
-        )
+        return first(geometry, a, b, cotangent).astype(a.dtype), second(geometry, a, b, cotangent).astype(b.dtype)
 
     map_.defvjp(fwd, bwd)
 

@@ -31,30 +31,22 @@ class Geometry(NamedTuple):
         size, kernel = tuple(map(int, size)), tuple(map(int, kernel))
         rank = len(size)
         if rank not in (1, 2, 3) or len(kernel) != rank:
-            raise ValueError(
-                f"images of spatial shape {size} need a kernel of the same rank 1, 2 or 3, not {kernel}"
-            )
+            raise ValueError(f"images of spatial shape {size} need a kernel of the same rank 1, 2 or 3, not {kernel}")
         stride = (int(stride),) * rank if np.ndim(stride) == 0 else tuple(map(int, stride))
         if len(stride) != rank or min(stride) < 1:
             raise ValueError(f"stride {stride} must be positive, one entry for each of {rank} axes")
         if isinstance(padding, str):
             if padding not in ("SAME", "VALID"):
-                raise ValueError(
-                    f"padding must be 'SAME', 'VALID' or a pair (low, high) per axis, not {padding!r}"
-                )
+                raise ValueError(f"padding must be 'SAME', 'VALID' or a pair (low, high) per axis, not {padding!r}")
             same = padding == "SAME"
-            padding = tuple(
-                _same(*axis) if same else (0, 0) for axis in zip(size, kernel, stride, strict=True)
-            )
+            padding = tuple(_same(*axis) if same else (0, 0) for axis in zip(size, kernel, stride, strict=True))
         padding = tuple((int(low), int(high)) for low, high in padding)
         if len(padding) != rank:
             raise ValueError(f"padding {padding} must hold a pair (low, high) for each of {rank} axes")
         dtype = None if product_dtype is None else jnp.dtype(product_dtype)
         geometry = cls(size, kernel, stride, padding, dtype)
         if min(geometry.output) < 1:
-            raise ValueError(
-                f"a kernel {kernel} with padding {padding} does not fit into images of shape {size}"
-            )
+            raise ValueError(f"a kernel {kernel} with padding {padding} does not fit into images of shape {size}")
         return geometry
 
     @property
@@ -66,9 +58,7 @@ class Geometry(NamedTuple):
     def check_output(self, shape: Sequence[int]) -> None:
         """Raise ValueError unless `shape` is the spatial shape of the convolution's result."""
         if tuple(shape) != self.output:
-            raise ValueError(
-                f"got images of spatial shape {tuple(shape)} where the convolution gives {self.output}"
-            )
+            raise ValueError(f"got images of spatial shape {tuple(shape)} where the convolution gives {self.output}")
 
 
 def accumulator(dtype: jnp.dtype) -> jnp.dtype:

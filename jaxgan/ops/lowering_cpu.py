@@ -58,6 +58,7 @@ class Columns:
         self.blocks = tuple(n + t - 1 for n, t in zip(size, taps, strict=True))
 
     def input(self, x: jax.Array) -> jax.Array:
+        """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`."""
         windows = []
         for tap in product(*map(range, self.taps)):
             stop = (i + n for i, n in zip(tap, self.size, strict=True))
@@ -66,6 +67,7 @@ class Columns:
         return x.reshape(1, -1, x.shape[-1])
 
     def input_adjoint(self, z: jax.Array, samples: int) -> jax.Array:
+        """`[R, P, I]` to blocks `[N, *blocks, I]`."""
         parts = jnp.split(z.reshape(samples, *self.size, -1), prod(self.taps), axis=-1)
         x = 0
         for tap, part in zip(product(*map(range, self.taps)), parts, strict=True):
@@ -74,15 +76,19 @@ class Columns:
         return x
 
     def kernel(self, w: jax.Array) -> jax.Array:
+        """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""
         return w.reshape(1, -1, w.shape[-1])
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
+        """`[R, I, O]` to a kernel whose axes, flattened, are those of `[*taps, I, O]`."""
         return w.reshape(*self.taps, -1, w.shape[-1])
 
     def output(self, g: jax.Array) -> jax.Array:
+        """Outputs `[N, *size, O]` to `G`: `[R, P, O]`."""
         return g.reshape(1, -1, g.shape[-1])
 
     def output_adjoint(self, y: jax.Array, samples: int) -> jax.Array:
+        """`[R, P, O]` to outputs `[N, *size, O]`."""
         return y.reshape(samples, *self.size, -1)
 
 
@@ -96,24 +102,30 @@ class Minimal:
         self.blocks = tuple(m * n + t - 1 for m, n, t in zip(self.tile, self.tiles, taps, strict=True))
 
     def input(self, x: jax.Array) -> jax.Array:
+        """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`."""
         return self._analyse(_INPUT, x, 1, self.tile, self.tiles)
 
     def input_adjoint(self, z: jax.Array, samples: int) -> jax.Array:
+        """`[R, P, I]` to blocks `[N, *blocks, I]`."""
         return self._synthesise(_INPUT, z, (samples,), self.tile, self.tiles, self.blocks)
 
     def kernel(self, w: jax.Array) -> jax.Array:
+        """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""
         return self._analyse(_KERNEL, w, 0, self.taps, (1,) * len(self.taps))
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
+        """`[R, I, O]` to a kernel whose axes, flattened, are those of `[*taps, I, O]`."""
         w = w.reshape(w.shape[0], 1, -1)
         return self._synthesise(_KERNEL, w, (), self.taps, (1,) * len(self.taps), self.taps)
 
     def output(self, g: jax.Array) -> jax.Array:
+        """Outputs `[N, *size, O]` to `G`: `[R, P, O]`."""
         axes = zip(self.tile, self.tiles, self.size, strict=True)
         g = _pad(g, [(0, 0), *((0, m * n - o) for m, n, o in axes), (0, 0)])
         return self._analyse(_OUTPUT, g, 1, self.tile, self.tiles)
 
     def output_adjoint(self, y: jax.Array, samples: int) -> jax.Array:
+        """`[R, P, O]` to outputs `[N, *size, O]`."""
         return self._synthesise(_OUTPUT, y, (samples,), self.tile, self.tiles, self.size)
 
     def _analyse(self, matrices, a, first, step, count) -> jax.Array:
@@ -161,6 +173,7 @@ class Blocks:
         return x.reshape(*x.shape[: 1 + len(blocks)], -1)
 
     def input_adjoint(self, x: jax.Array, blocks) -> jax.Array:
+        """Adjoint of `input`."""
         g = self.geometry
         x = x.reshape(*x.shape[: 1 + len(blocks)], *self.phases, -1)
         if self.phases != g.stride:
@@ -180,6 +193,7 @@ class Blocks:
         return _split(w, 0, self.taps, self.phases).reshape(*self.taps, -1, w.shape[-1])
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
+        """Adjoint of `kernel`."""
         w = _merge(w.reshape(*self.taps, *self.phases, -1, w.shape[-1]), 0, len(self.taps))
         return _pad(w, [*((0, -high) for _, high in self._excess()), (0, 0), (0, 0)])
 
@@ -273,6 +287,4 @@ def _merge(a: jax.Array, first: int, rank: int) -> jax.Array:
     order = [axis for i in range(rank) for axis in (first + i, first + rank + i)]
     sizes = [a.shape[first + i] * a.shape[first + rank + i] for i in range(rank)]
     rest = range(first + 2 * rank, a.ndim)
-    return a.transpose(*range(first), *order, *rest).reshape(
-        *a.shape[:first], *sizes, *(a.shape[i] for i in rest)
-    )
+    return a.transpose(*range(first), *order, *rest).reshape(*a.shape[:first], *sizes, *(a.shape[i] for i in rest))

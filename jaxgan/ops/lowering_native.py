@@ -19,17 +19,13 @@ def _convolve(lhs, rhs, layout, **windows) -> jax.Array:
 def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """`C(x, w)`: a strided convolution without dilation."""
     s = SPATIAL[len(geometry.size)]
-    return _convolve(
-        x, w, (f"N{s}C", f"{s}IO", f"N{s}C"), window_strides=geometry.stride, padding=geometry.padding
-    )
+    return _convolve(x, w, (f"N{s}C", f"{s}IO", f"N{s}C"), window_strides=geometry.stride, padding=geometry.padding)
 
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w)`: the reflected kernel slides over images dilated by the stride."""
     s = SPATIAL[len(geometry.size)]
-    axes = zip(
-        geometry.size, geometry.output, geometry.kernel, geometry.stride, geometry.padding, strict=True
-    )
+    axes = zip(geometry.size, geometry.output, geometry.kernel, geometry.stride, geometry.padding, strict=True)
     padding = [(k - 1 - low, n + low - (out - 1) * t - 1) for n, out, k, t, (low, _) in axes]
     return _convolve(
         g,
@@ -44,9 +40,7 @@ def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
 def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g)`: samples are summed over, and `g`, dilated by the stride, is the kernel."""
     s = SPATIAL[len(geometry.size)]
-    axes = zip(
-        geometry.size, geometry.output, geometry.kernel, geometry.stride, geometry.padding, strict=True
-    )
+    axes = zip(geometry.size, geometry.output, geometry.kernel, geometry.stride, geometry.padding, strict=True)
     padding = [(low, (out - 1) * t + k - n - low) for n, out, k, t, (low, _) in axes]
     return _convolve(
         x,
