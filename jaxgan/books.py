@@ -17,6 +17,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.clock import Clock
 from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
+from jaxgan.evaluation import Evaluator
 from jaxgan.progress import Progress
 from jaxgan.reporting.log import MetricsLog
 from jaxgan.reporting.plots import make_figures
@@ -34,7 +35,7 @@ _KEPT = 16
 class Books:
     """Everything the loop writes down: log lines, the best model, checkpoints, samples."""
 
-    def __init__(self, config, clock, gan, run_dir, checkpoints, log, progress, record, dataset):
+    def __init__(self, config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator):
         self.config: Config = config
         self.clock: Clock = clock
         self.gan: GAN = gan
@@ -43,6 +44,9 @@ class Books:
         self.metrics_log: MetricsLog | None = log
         self.progress: Progress = progress
         self.record: dict[str, Any] = record
+        self.evaluator: Evaluator | None = evaluator
+        self._evaluation_epochs = config.evaluate.every_images / clock.epoch_images if evaluator is not None else 0.0
+        self._improved = False
         self.folder = run_dir / "samples"
         self._figures_at = time.monotonic()
         self.num_classes = dataset.num_classes if config.critic.conditioning != "none" else 0
@@ -56,11 +60,35 @@ class Books:
             self.clock.next_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs),
             self.clock.next_due(step, settings.sample_every_iterations, settings.sample_every_epochs),
             self.clock.next_due(step, every_epochs=1.0),
+            self.clock.next_due(step, every_epochs=self._evaluation_epochs),
         )
 
-    def log(self, first: int, count: int, metrics: Mapping[str, np.ndarray], rate: float) -> None:
-        """Counts every iteration; writes those that are due, each with the values of that one iteration."""
-        tracked = self.config.train.best_metric
+    def evaluate(self, step: int, state: Any, last: bool) -> dict[str, float]:
+        """Measures the moving average when that is due; returns values by name, the same in every process."""
+        if self.evaluator is None or not (last or self.clock.is_due(step, every_epochs=self._evaluation_epochs)):
+            return {}
+        values = dict.fromkeys(self.evaluator.names, math.nan)
+        if self.metrics_log is not None:
+            average = parallel.to_host((state.ema_params, state.ema_stats))
+
+            def make(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+                return generate(self.gan.generator, *average, latents(seed, count, self.gan.latent_dim), labels)
+
+            values |= self.evaluator(make, self._labels(self.evaluator.num_samples))
+        values = parallel.from_main_process(values)
+        best = self.config.train.best_metric
+        if best in values:
+            self._improved = self.progress.judge(values[best], step, self.config.train.best_direction)
+        return values
+
+    def log(
+        self, first: int, count: int, metrics: Mapping[str, np.ndarray], rate: float, evaluated: Mapping[str, float]
+    ) -> None:
+        """Counts every iteration; writes those that are due, each with the values of that one iteration.
+
+        What was evaluated after the last of them stands in its line.
+        """
+        tracked = metrics.get(self.config.train.best_metric)
         for i in range(count):
             step = first + i + 1
             values = {name: float(series[i]) for name, series in metrics.items()}
@@ -70,17 +98,12 @@ class Books:
                     f" generator_loss={values['generator_loss']}; lower config.optimizer.lr, or resume from"
                     f" {self.checkpoints.directory}"
                 )
-            self.progress.add(values[tracked])
-            if self.metrics_log is not None and step % self.config.train.log_every_iterations == 0:
-                self.metrics_log.write(
-                    {
-                        "step": step,
-                        "images": self.clock.images(step),
-                        "epoch": self.clock.epoch(step),
-                        **values,
-                        "images_per_second": rate,
-                    }
-                )
+            if tracked is not None:
+                self.progress.add(float(tracked[i]))
+            extra = evaluated if i == count - 1 else {}
+            if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
+                position = {"step": step, "images": self.clock.images(step), "epoch": self.clock.epoch(step)}
+                self.metrics_log.write({**position, **values, "images_per_second": rate, **extra})
 
     def summary(self, metrics: Mapping[str, np.ndarray], i: int, rate: float) -> dict[str, str]:
         """What the bar shows."""
@@ -91,17 +114,21 @@ class Books:
         }
 
     def close_epoch(self, step: int) -> bool:
-        """At an epoch's end: is it the best so far, and has patience run out?"""
-        settings = self.config.train
+        """Whether there is a new best model; at an epoch's end, whether patience has run out."""
+        settings, progress = self.config.train, self.progress
+        improved, self._improved = self._improved, False
         if not self.clock.is_due(step, every_epochs=1.0):
-            return False
-        improved = self.progress.end_epoch(step, settings.best_direction)
-        patience = settings.early_stopping_patience
-        if patience and self.progress.stale_epochs >= patience and not self.progress.complete:
-            self.progress.complete = self.progress.stopped_early = True
+            return improved
+        mean = progress.epoch_mean()
+        if mean is not None:
+            improved = progress.judge(mean, step, settings.best_direction)
+        since = max(progress.best_step or 0, progress.patience_from)
+        stale = round(self.clock.epoch(step)) - round(self.clock.epoch(since))
+        if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not progress.complete:
+            progress.complete = progress.stopped_early = True
             say(
-                f"stopping early at step {step}: {settings.best_metric} has not improved on"
-                f" {self.progress.best_value:.4f} for {patience} epochs"
+                f"stopping early at step {step}: {settings.best_metric} has not improved on {progress.best_value}"
+                f" for {stale} epochs"
             )
         return improved
 
@@ -116,8 +143,7 @@ class Books:
         if self.metrics_log is None:
             return
         count = self.config.train.num_samples
-        z = latents(self.config.seed, count, self.gan.latent_dim)
-        labels = np.resize(np.arange(self.num_classes), count) if self.num_classes else None
+        z, labels = latents(self.config.seed, count, self.gan.latent_dim), self._labels(count)
         average = parallel.to_host((state.ema_params, state.ema_stats))
         samples = generate(self.gan.generator, *average, z, labels, batch_size=min(count, 64))
         grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
@@ -129,6 +155,10 @@ class Books:
             make_figures(self.run_dir)
             write_report(self.run_dir)
             self._figures_at = time.monotonic()
+
+    def _labels(self, count: int) -> np.ndarray | None:
+        """All classes in turn, or None for an unconditional generator."""
+        return np.resize(np.arange(self.num_classes), count) if self.num_classes else None
 
     def _write_reals(self, dataset: Dataset) -> None:
         # Spread over the set, which may lie sorted by class.

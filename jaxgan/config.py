@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgan.augment import Augmentation
-from jaxgan.config_parsing import build, plain
+from jaxgan.config_parsing import build, not_negative, one_of, plain, positive, require
 from jaxgan.errors import InputError
 
 NORMS = ("none", "batch", "layer", "instance", "group", "spectral")
@@ -24,27 +24,6 @@ CONDITIONINGS = ("none", "projection", "auxiliary")
 PRECISIONS = ("float32", "bfloat16")
 SOURCES = ("auto", "resident", "sharded", "streaming")
 SCALINGS = ("auto", "range", "minmax", "percentile", "fixed")
-
-
-def _require(condition: bool, field: str, value: Any, must: str) -> None:
-    if not condition:
-        raise InputError(f"config.{field}={value!r} is not valid: {must}")
-
-
-def _one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
-    _require(value in choices, field, value, f"choose one of {', '.join(choices)}")
-
-
-def _positive(section: str, record: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        _require(value > 0, f"{section}.{name}", value, "give a value above 0")
-
-
-def _not_negative(section: str, record: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(record, name)
-        _require(value >= 0, f"{section}.{name}", value, "give 0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +47,13 @@ class DataConfig:
     resident_budget_gib: float = 2.0
 
     def __post_init__(self):
-        _positive("data", self, "size", "resident_budget_gib")
-        _require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
-        _require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
-        _one_of("data.source", self.source, SOURCES)
-        _one_of("data.scaling", self.scaling, SCALINGS)
-        _one_of("data.normalise", self.normalise, ("none", "percentile"))
-        _require(
+        positive("data", self, "size", "resident_budget_gib")
+        require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
+        require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
+        one_of("data.source", self.source, SOURCES)
+        one_of("data.scaling", self.scaling, SCALINGS)
+        one_of("data.normalise", self.normalise, ("none", "percentile"))
+        require(
             self.labelled or not self.balanced, "data.balanced", True, "needs labels: set config.data.labelled=True"
         )
 
@@ -85,9 +64,9 @@ class DataConfig:
 
 
 def _check_network(section: str, record: GeneratorConfig | CriticConfig) -> None:
-    _one_of(f"{section}.network", record.network, NETWORKS)
-    _one_of(f"{section}.norm", record.norm, NORMS)
-    _require(
+    one_of(f"{section}.network", record.network, NETWORKS)
+    one_of(f"{section}.norm", record.norm, NORMS)
+    require(
         bool(record.widths) and min(record.widths, default=0) > 0,
         f"{section}.widths",
         record.widths,
@@ -105,7 +84,7 @@ class GeneratorConfig:
     norm: str = "batch"
 
     def __post_init__(self):
-        _positive("generator", self, "latent_dim")
+        positive("generator", self, "latent_dim")
         _check_network("generator", self)
 
 
@@ -120,7 +99,7 @@ class CriticConfig:
 
     def __post_init__(self):
         _check_network("critic", self)
-        _one_of("critic.conditioning", self.conditioning, CONDITIONINGS)
+        one_of("critic.conditioning", self.conditioning, CONDITIONINGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +122,10 @@ class ObjectiveConfig:
     auxiliary_weight: float = 1.0
 
     def __post_init__(self):
-        _one_of("objective.loss", self.loss, LOSSES)
-        _one_of("objective.penalty", self.penalty, PENALTIES)
-        _positive("objective", self, "penalty_interval")
-        _not_negative("objective", self, "n_critic", "penalty_weight", "drift", "clip", "auxiliary_weight")
+        one_of("objective.loss", self.loss, LOSSES)
+        one_of("objective.penalty", self.penalty, PENALTIES)
+        positive("objective", self, "penalty_interval")
+        not_negative("objective", self, "n_critic", "penalty_weight", "drift", "clip", "auxiliary_weight")
         if self.clip and self.penalty not in ("auto", "none"):
             raise InputError(
                 f"config.objective.clip={self.clip} and config.objective.penalty={self.penalty!r} both bound the"
@@ -183,14 +162,14 @@ class OptimizerConfig:
     clip_norm: float = 0.0
 
     def __post_init__(self):
-        _one_of("optimizer.name", self.name, OPTIMIZERS)
-        _one_of("optimizer.schedule", self.schedule, SCHEDULES)
-        _positive("optimizer", self, "lr")
-        _not_negative("optimizer", self, "critic_lr", "warmup_iterations", "weight_decay", "clip_norm")
+        one_of("optimizer.name", self.name, OPTIMIZERS)
+        one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        positive("optimizer", self, "lr")
+        not_negative("optimizer", self, "critic_lr", "warmup_iterations", "weight_decay", "clip_norm")
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
-            _require(0 <= value < 1, f"optimizer.{name}", value, "give a value in [0, 1)")
-        _require(
+            require(0 <= value < 1, f"optimizer.{name}", value, "give a value in [0, 1)")
+        require(
             not self.weight_decay or self.name == "adamw",
             "optimizer.weight_decay",
             self.weight_decay,
@@ -204,7 +183,8 @@ class TrainConfig:
 
     `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
     shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
-    `early_stopping_patience` counts epochs without a better `best_metric` (0: never stops early).
+    `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated.
+    `early_stopping_patience` counts epochs without a better value of it (0: never stops early).
     `steps_per_call` 0 lets the backend choose how many iterations are one dispatch.
     `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
     """
@@ -228,8 +208,8 @@ class TrainConfig:
     early_stopping_patience: int = 0
 
     def __post_init__(self):
-        _positive("train", self, "batch_size", "epochs", "log_every_iterations", "num_samples", "ema_halflife_images")
-        _not_negative(
+        positive("train", self, "batch_size", "epochs", "log_every_iterations", "num_samples", "ema_halflife_images")
+        not_negative(
             "train",
             self,
             "iterations",
@@ -242,8 +222,24 @@ class TrainConfig:
             "early_stopping_patience",
             "ema_rampup",
         )
-        _one_of("train.precision", self.precision, PRECISIONS)
-        _one_of("train.best_direction", self.best_direction, ("min", "max"))
+        one_of("train.precision", self.precision, PRECISIONS)
+        one_of("train.best_direction", self.best_direction, ("min", "max"))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluation during training: which metrics (none: off), how often in images shown to the critic, and at the end.
+
+    `inception_weights` is the file of FID's network; without it features are VGG16's and are called so.
+    """
+
+    metrics: tuple[str, ...] = ()
+    every_images: int = 100_000
+    num_samples: int = 1000
+    inception_weights: str = ""
+
+    def __post_init__(self):
+        positive("evaluate", self, "every_images", "num_samples")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,13 +253,14 @@ class Config:
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self):
-        _require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
         for section in ("generator", "critic"):
             steps = len(getattr(self, section).widths)
-            _require(
+            require(
                 self.data.size % 2**steps == 0,
                 f"{section}.widths",
                 getattr(self, section).widths,
@@ -271,7 +268,7 @@ class Config:
                 f" give at most {_halvings(self.data.size)}",
             )
         self.augment.check(self.data.spatial_rank, self.data.channels)
-        _require(
+        require(
             self.critic.conditioning == "none" or self.data.labelled,
             "critic.conditioning",
             self.critic.conditioning,

@@ -53,3 +53,28 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise InputError(f"{path}={value!r} is not valid: give a value of type {kind.__name__}")
     return value
+
+
+def require(condition: bool, field: str, value: Any, must: str) -> None:
+    """Raises `InputError` for `config.<field>` unless the condition holds; `must` is the way out."""
+    if not condition:
+        raise InputError(f"config.{field}={value!r} is not valid: {must}")
+
+
+def one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
+    """Requires one of some words."""
+    require(value in choices, field, value, f"choose one of {', '.join(choices)}")
+
+
+def positive(section: str, record: Any, *names: str) -> None:
+    """Requires fields of a section to be above 0."""
+    for name in names:
+        value = getattr(record, name)
+        require(value > 0, f"{section}.{name}", value, "give a value above 0")
+
+
+def not_negative(section: str, record: Any, *names: str) -> None:
+    """Requires fields of a section to be 0 or more."""
+    for name in names:
+        value = getattr(record, name)
+        require(value >= 0, f"{section}.{name}", value, "give 0 or more")

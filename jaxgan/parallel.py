@@ -59,6 +59,16 @@ def any_process(flag: bool) -> bool:
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 
+def from_main_process(values: dict[str, float]) -> dict[str, float]:
+    """The main process's values in every process; all must call it with the same names."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    shared = multihost_utils.broadcast_one_to_all(np.asarray(list(values.values()), np.float32))
+    return dict(zip(values, map(float, shared), strict=True))
+
+
 def process_count() -> int:
     """Processes of the whole job."""
     return jax.process_count()

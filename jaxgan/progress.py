@@ -1,4 +1,4 @@
-"""Which model is the best so far and whether to stop early: host-side books that travel in every checkpoint."""
+"""Which model is the best so far: host-side books that travel in every checkpoint."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclasses.dataclass
 class Progress:
-    """The mean of one metric over each epoch, the best of them, and how long it has been so.
+    """The best value of one metric, and the mean of a training metric over the current epoch.
 
     Attributes:
       epoch_sum: of the metric over the current epoch's iterations.
       epoch_count: iterations summed.
-      best_value: the best epoch's mean, or None before the first epoch has ended.
-      best_step: the step at which that epoch ended.
-      stale_epochs: epochs since then.
+      best_value: the best value judged, or None before the first.
+      best_step: the step at which it was judged.
+      patience_from: the step from which patience counts at the earliest: where a finished run was continued.
       complete: whether training has ended, by its length or early.
       stopped_early: whether patience ended it.
     """
@@ -25,7 +25,7 @@ class Progress:
     epoch_count: int = 0
     best_value: float | None = None
     best_step: int | None = None
-    stale_epochs: int = 0
+    patience_from: int = 0
     complete: bool = False
     stopped_early: bool = False
 
@@ -35,23 +35,25 @@ class Progress:
             self.epoch_sum += value
             self.epoch_count += 1
 
-    def end_epoch(self, step: int, direction: str) -> bool:
-        """Closes an epoch; returns whether it is the best so far.
+    def epoch_mean(self) -> float | None:
+        """The mean since the last call, which it ends; None when nothing was counted."""
+        mean = self.epoch_sum / self.epoch_count if self.epoch_count else None
+        self.epoch_sum, self.epoch_count = 0.0, 0
+        return mean
+
+    def judge(self, value: float, step: int, direction: str) -> bool:
+        """Whether a value is the best so far, which it then becomes.
 
         Args:
+          value: of the metric.
           step: iterations done.
           direction: "min" or "max".
         """
-        if not self.epoch_count:
-            return False
-        mean = self.epoch_sum / self.epoch_count
-        self.epoch_sum, self.epoch_count = 0.0, 0
         sign = 1.0 if direction == "min" else -1.0
-        if self.best_value is None or sign * mean < sign * self.best_value:
-            self.best_value, self.best_step, self.stale_epochs = mean, step, 0
-            return True
-        self.stale_epochs += 1
-        return False
+        if not math.isfinite(value) or (self.best_value is not None and sign * value >= sign * self.best_value):
+            return False
+        self.best_value, self.best_step = value, step
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which keeps every bit of a float."""

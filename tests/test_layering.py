@@ -107,4 +107,4 @@ def test_scripts_hold_flags_only():
         nodes = list(ast.walk(ast.parse(path.read_text())))
         assert not any(isinstance(node, ast.ClassDef | ast.While | ast.Try) for node in nodes), path
         libraries = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-        assert libraries <= {"argparse", "sys"}, f"{path} computes with {libraries}"
+        assert libraries <= {"dataclasses"}, f"{path} computes with {libraries}"

@@ -150,7 +150,7 @@ def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsy
     run = training.train(config, tmp_path / "run", digits_like(count=48))
     assert "stopping early at step 18" in capsys.readouterr().out
     with Checkpoints(run) as checkpoints:
-        assert checkpoints.steps() == [9, 18]
+        assert checkpoints.steps() == [9, 18]  # The best and the last.
         progress = checkpoints.meta(18)["progress"]
     assert (progress["best_step"], progress["best_value"]) == (9, 1.0)
     assert progress["complete"] and progress["stopped_early"]
@@ -161,6 +161,20 @@ def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsy
     monkeypatch.undo()
     training.train(make_config(iterations=102), run, digits_like(count=48))
     assert load_trained_model(run, "latest").step == 102
+
+
+def test_the_best_model_by_an_evaluated_metric(tmp_path):
+    config = make_config(iterations=6, best_metric="histogram")
+    config = Config.from_dict(
+        {**config.to_dict(), "evaluate": {"metrics": ["histogram"], "every_images": 32, "num_samples": 16}}
+    )
+    run = training.train(config, tmp_path / "run", digits_like())
+    evaluated = {record["step"]: record["histogram"] for record in logged(run) if "histogram" in record}
+    assert list(evaluated) == [2, 4, 6]
+    assert load_trained_model(run).step == min(evaluated, key=evaluated.get)
+    with pytest.raises(InputError, match="the lowest is best: set it to min"):
+        wrong = {**config.to_dict(), "train": {**config.to_dict()["train"], "best_direction": "max"}}
+        training.train(Config.from_dict(wrong), tmp_path / "other", digits_like())
 
 
 def test_a_damaged_last_checkpoint_costs_only_what_came_after_the_one_before(whole_run, tmp_path):

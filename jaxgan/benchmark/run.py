@@ -9,11 +9,11 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 import jaxgan
 from jaxgan import parallel
@@ -169,16 +169,9 @@ def _device() -> str:
 
 
 def _versions(compare: list[str]) -> dict[str, str]:
-    import flax
-    import optax
-
-    found = {"jaxgan": jaxgan.__version__, "python": sys.version.split()[0], "jax": jax.__version__}
-    found |= {"flax": flax.__version__, "optax": optax.__version__, "numpy": np.__version__}
-    if "torch" in compare:
-        import torch
-
-        found["torch"] = torch.__version__
-    return found
+    names = ["jax", "flax", "optax", "numpy", *(["torch"] if "torch" in compare else [])]
+    python = sys.version.split()[0]
+    return {"jaxgan": jaxgan.__version__, "python": python} | {name: metadata.version(name) for name in names}
 
 
 _HEADER = (

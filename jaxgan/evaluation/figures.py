@@ -1,0 +1,94 @@
+"""Figures of an evaluation: value distribution, power spectrum, nearest training neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.scaling import Scaling
+from jaxgan.evaluation.evaluation import Evaluation
+from jaxgan.evaluation.sources import Source
+
+SHOWN = 8
+
+
+def _figure(width: float, height: float):
+    # The object interface needs no display and leaves the caller's matplotlib state alone.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def histogram_figure(evaluation: Evaluation, scaling: Scaling | None):
+    """Densities of the values of both sets, in original units, over 128 bins."""
+    low, high, units = (scaling.low, scaling.high, scaling.units) if scaling else (-1.0, 1.0, "")
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    for name in ("real", "generated"):
+        counts = getattr(evaluation, name).arrays["histogram"].sum(axis=0)
+        coarse = counts.reshape(128, -1).sum(axis=1)
+        edges = np.linspace(low, high, 129)
+        axes.stairs(coarse / coarse.sum(), edges, label=name, fill=name == "real", alpha=0.5 if name == "real" else 1)
+    axes.set(xlabel=f"value [{units}]" if units else "value", ylabel="share of pixels", yscale="log")
+    axes.set_title(f"Wasserstein distance {evaluation.metrics['histogram'].value:.4g} {units}".strip())
+    axes.legend()
+    return figure
+
+
+def spectrum_figure(evaluation: Evaluation):
+    """Mean power against spatial frequency, both sets."""
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    for name in ("real", "generated"):
+        power = getattr(evaluation, name).arrays["power"].mean(axis=0)
+        axes.plot(np.linspace(0, 0.5, len(power) + 1)[1:], 10 * np.log10(np.maximum(power, 1e-12)), label=name)
+    axes.set(xlabel="spatial frequency [cycles a pixel]", ylabel="power [dB]")
+    axes.set_title(f"difference {evaluation.metrics['spectrum'].value:.3g} dB")
+    axes.legend()
+    return figure
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """`[H, W]` or `[H, W, 3]` in [0, 1]: the middle slice of a volume, the first channel of odd ones."""
+    if image.ndim == 4:
+        image = image[image.shape[0] // 2]
+    image = np.clip((image + 1) / 2, 0, 1)
+    return image if image.shape[-1] == 3 else image[..., 0]
+
+
+def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generated: Source):
+    """The generated samples that lie closest to a training image, above these, with the distances."""
+    found = evaluation.copies[space]
+    chosen = np.argsort(found.distance, kind="stable")[:SHOWN]
+    ours = generated.at(evaluation.generated.arrays["positions"][chosen])
+    theirs = real.at(evaluation.real.arrays["positions"][found.nearest[chosen]])
+    figure = _figure(1.2 * len(chosen) + 0.6, 3.2)
+    grid = figure.subplots(2, len(chosen), squeeze=False)
+    for column, place in enumerate(chosen):
+        for row, image in enumerate((ours[column], theirs[column])):
+            grid[row, column].imshow(_shown(image), cmap="gray", vmin=0, vmax=1)
+            grid[row, column].set(xticks=[], yticks=[])
+        grid[0, column].set_title(f"{found.distance[place]:.3g}", fontsize=8)
+    grid[0, 0].set_ylabel("generated")
+    grid[1, 0].set_ylabel("nearest training")
+    verdict = "copies found" if found.flagged else "no sign of copying"
+    figure.suptitle(f"{space}: memorisation {found.score:.1%} (baseline {found.baseline:.1%}), {verdict}", fontsize=9)
+    return figure
+
+
+def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dict[str, object]:
+    """Every figure that the evaluation has the data for, by name."""
+    figures = {}
+    if "histogram" in evaluation.metrics:
+        figures["histogram"] = histogram_figure(evaluation, real.scaling)
+    if "spectrum" in evaluation.metrics:
+        figures["spectrum"] = spectrum_figure(evaluation)
+    for space in evaluation.copies:
+        figures[f"nearest_{space}"] = neighbours_figure(evaluation, space, real, generated)
+    return figures
+
+
+def figure_paths(output: Path, figures: dict[str, object]) -> dict[str, Path]:
+    """Where the figures of a report go: `<output's stem>_<name>.png` beside it."""
+    return {name: output.with_name(f"{output.stem}_{name}.png") for name in figures}

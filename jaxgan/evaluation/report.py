@@ -1,0 +1,115 @@
+"""The table on the screen and the JSON file of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.evaluation.evaluation import Evaluation
+from jaxgan.evaluation.figures import figure_paths, make_figures
+from jaxgan.evaluation.sources import Source
+from jaxgan.writers import atomic_files
+
+# Which way is better, and what the value is measured in.
+_READING = {
+    "fid": "lower, 0 is best",
+    "fd": "lower, 0 is best",
+    "kid": "lower, 0 is best, unbiased",
+    "kd": "lower, 0 is best, unbiased",
+    "inception": "higher; real images: {real:.3f}",
+    "precision": "higher: realistic",
+    "recall": "higher: diverse",
+    "density": "about 1 is best",
+    "coverage": "higher: diverse",
+    "swd": "lower; texture, by level {per_level}",
+    "msssim": "near that of real pairs: {real:.3f}",
+    "spectrum": "lower [dB]",
+    "histogram": "lower [{units}]; mean {generated_mean:.4g} (real {real_mean:.4g})",
+    "memorisation": "share of copies; among real ones {baseline:.1%}",
+}
+
+
+def _reading(name: str, measurement) -> str:
+    kind = name.split("_")[0]
+    details = dict(measurement.details, units=measurement.protocol.get("units"))
+    if "per_level" in details:
+        details["per_level"] = " ".join(f"{level:.3g}" for level in details["per_level"])
+    return _READING.get(kind, "").format(**details)
+
+
+def table(evaluation: Evaluation) -> str:
+    """One screen: a line a metric, the protocol they share, and what to beware of."""
+    rows = []
+    for name, measurement in evaluation.metrics.items():
+        deviation = measurement.details.get("std")
+        value = f"{measurement.value:.5g}" + (f" +- {deviation:.2g}" if deviation is not None else "")
+        rows.append((name, value, _reading(name, measurement)))
+    rows = [("metric", "value", "reading"), *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(2)]
+    lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {reading}".rstrip() for name, value, reading in rows]
+    for name, values in evaluation.per_class.items():
+        lines.append(f"class {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    protocols = [m.protocol for m in evaluation.metrics.values()]
+    if protocols:
+        first = protocols[0]
+        lines.append(
+            f"protocol: {first['n_generated']} generated against {first['n_real']} real ({first['split']}),"
+            f" shape {'x'.join(map(str, first['shape']))}, jaxgan {first['jaxgan']}"
+        )
+    for protocol in protocols:
+        if "weights_sha256" in protocol:
+            lines.append(
+                f"extractor: {protocol['extractor']}, weights sha256 {protocol['weights_sha256']}; resizer:"
+                f" {protocol['resizer']}; gray: {protocol['gray_policy']}"
+            )
+            break
+    lines += [f"skipped {name}: {reason}" for name, reason in evaluation.skipped.items()]
+    lines += [f"warning: {warning}" for warning in evaluation.warnings]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as JSON's own types."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _finite(value: Any) -> Any:
+    """NaN is no JSON: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_report(
+    evaluation: Evaluation, output: Path, facts: dict[str, Any], real: Source, generated: Source, overwrite: bool
+) -> list[Path]:
+    """Writes the JSON file, and the figures beside it; all or nothing.
+
+    Args:
+      evaluation: what was found.
+      output: the JSON file.
+      facts: what was evaluated, for the record.
+      real: gives the training neighbours of the figure.
+      generated: gives the samples of the figure.
+      overwrite: replace files that exist.
+
+    Returns:
+      The files written, the JSON file first.
+    """
+    figures = make_figures(evaluation, real, generated)
+    paths = figure_paths(output, figures)
+    record = facts | evaluation.to_dict() | {"figures": {name: path.name for name, path in paths.items()}}
+    with atomic_files([output, *paths.values()], overwrite=overwrite) as (json_file, *pictures):
+        json_file.write_text(json.dumps(_finite(record), indent=2, default=_plain) + "\n")
+        for figure, picture in zip(figures.values(), pictures, strict=True):
+            figure.savefig(picture, format="png")
+    return [output, *paths.values()]

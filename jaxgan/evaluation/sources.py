@@ -1,0 +1,181 @@
+"""Where the images of an evaluation come from: a dataset, a folder, or a generator."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data import fingerprint
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.open import list_source
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A set of images that can be gone over, and looked up.
+
+    Attributes:
+      batches: starts a pass; gives `[n, *shape]` float32 in [-1, 1], or pairs of these and labels `[n]`.
+      at: the images `[k, *shape]` at places `[k]` of the pass.
+      scaling: to the original units, or None.
+      class_names: one a label.
+      fingerprint: of content and order; None when it is not known.
+    """
+
+    batches: Callable[[], Iterator]
+    at: Callable[[np.ndarray], np.ndarray]
+    scaling: Scaling | None = None
+    class_names: tuple[str, ...] = ()
+    fingerprint: str | None = None
+
+    def without_labels(self) -> Source:
+        """The same images with their classes left out."""
+
+        def images_only():
+            for item in self.batches():
+                yield item[0] if isinstance(item, tuple) else item
+
+        return dataclasses.replace(self, batches=images_only, class_names=())
+
+
+def _chunk(shape: tuple[int, ...]) -> int:
+    """Images a batch: some 64 MiB."""
+    return int(np.clip(2**24 // np.prod(shape), 1, 1024))
+
+
+def dataset_source(dataset: Dataset, limit: int) -> Source:
+    """The first `limit` samples of a dataset in a fixed random order (all, in their order, when there are no more)."""
+    order = np.arange(dataset.size)
+    if limit < dataset.size:
+        order = np.random.default_rng(0).permutation(dataset.size)[:limit]
+
+    def at(places: np.ndarray) -> np.ndarray:
+        return dataset.scaling.decode(dataset.read(order[places]))
+
+    def batches():
+        size = _chunk(dataset.shape)
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            images = dataset.scaling.decode(dataset.read(chosen))
+            yield images if dataset.labels is None else (images, dataset.labels[chosen])
+
+    identity = None
+    if dataset.fingerprint:
+        identity = fingerprint.combine(dataset.fingerprint, dataset.size, limit, dataset.scaling.to_dict())
+    return Source(batches, at, dataset.scaling, dataset.class_names, identity)
+
+
+def generator_source(
+    generate: Callable[[int, int, np.ndarray | None], np.ndarray],
+    count: int,
+    shape: tuple[int, ...],
+    seed: int,
+    labels: np.ndarray | None = None,
+) -> Source:
+    """Samples of a generator, made as they are needed.
+
+    Args:
+      generate: `generate(n, seed, labels [n] or None) -> [n, *shape]` in [-1, 1].
+      count: how many samples a pass has.
+      shape: of one sample.
+      seed: each chunk takes its own, from this one on.
+      labels: `[count]` for a conditional generator.
+    """
+    size = min(_chunk(shape), 256, count)
+
+    def chunk(number: int) -> np.ndarray:
+        # Every chunk is full, so that the generator is compiled once; what is too much of the last is dropped.
+        chosen = None if labels is None else np.resize(labels[number * size : (number + 1) * size], size)
+        made = generate(size, seed + number, chosen)[: count - number * size]
+        return np.clip(made, -1.0, 1.0)
+
+    def batches():
+        for number in range(-(-count // size)):
+            images = chunk(number)
+            yield images if labels is None else (images, labels[number * size : number * size + len(images)])
+
+    def at(places: np.ndarray) -> np.ndarray:
+        chunks = {number: chunk(number) for number in sorted({int(p) // size for p in places})}
+        return np.stack([chunks[int(p) // size][int(p) % size] for p in places])
+
+    return Source(batches, at)
+
+
+def files_source(flag: str, path: str | Path, value_range: tuple[float, float] | None) -> Source:
+    """All images of a folder (of any depth), an npz or an npy.
+
+    Args:
+      flag: the command-line flag that named the path, for messages.
+      path: what to read.
+      value_range: stored values that become -1 and 1; None: the range of the integer dtype that the files have.
+
+    Raises:
+      InputError: no images, floats without a range, values outside it (also later, while reading).
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"{flag} {path}: no such file or folder")
+    collection = list_source(path)
+    entries = [entry for _, part in sorted(collection.splits.items()) for entry in part]
+    if not entries:
+        raise InputError(f"{flag} {path}: holds no images")
+    first = entries[0].read()[0].pixels
+    scaling = _scaling_of(flag, path, first, value_range)
+    range_flag = _range_flag(flag)
+
+    def image(entry) -> np.ndarray:
+        decoded = entry.read()
+        if len(decoded) != 1:
+            raise InputError(f"{entry.name}: holds {len(decoded)} images; give one a file")
+        pixels = np.asarray(decoded[0].pixels)
+        if (pixels.shape, pixels.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                f"{entry.name}: is {pixels.dtype} of shape {pixels.shape}, but {entries[0].name} is {first.dtype} of"
+                f" shape {first.shape}; make all images of a set alike"
+            )
+        if not np.isfinite(pixels).all():
+            raise InputError(f"{entry.name}: holds NaN or infinite values; remove or mend it")
+        low, high = float(pixels.min()), float(pixels.max())
+        slack = 1e-5 * (scaling.high - scaling.low)
+        if low < scaling.low - slack or high > scaling.high + slack:
+            raise InputError(
+                f"{entry.name}: values from {low:g} to {high:g} leave the declared range {scaling.low:g} to"
+                f" {scaling.high:g}; declare the right one with {range_flag} LOW,HIGH"
+            )
+        return scaling.decode(pixels)
+
+    def at(places: np.ndarray) -> np.ndarray:
+        return np.stack([image(entries[int(place)]) for place in places])
+
+    def batches():
+        size = _chunk(first.shape)
+        for start in range(0, len(entries), size):
+            chosen = entries[start : start + size]
+            images = np.stack([image(entry) for entry in chosen])
+            labels = [entry.label for entry in chosen]
+            yield images if None in labels else (images, np.asarray(labels, np.int32))
+
+    identity = fingerprint.of_listing(collection.files, scaling.to_dict())
+    return Source(batches, at, scaling, collection.class_names, identity)
+
+
+def _range_flag(flag: str) -> str:
+    return "--generated_range" if flag == "--generated" else "--value_range"
+
+
+def _scaling_of(flag, path, pixels: np.ndarray, value_range) -> Scaling:
+    name = pixels.dtype.name
+    if value_range is not None:
+        return Scaling(name, *map(float, value_range), policy="fixed")
+    if pixels.dtype.kind in "ui":
+        info = np.iinfo(pixels.dtype)
+        return Scaling(name, float(info.min), float(info.max))
+    raise InputError(
+        f"{flag} {path}: holds {name} values (the first image from {pixels.min():g} to {pixels.max():g}); declare their"
+        f" range with {_range_flag(flag)} LOW,HIGH"
+    )
