@@ -41,7 +41,6 @@ def preset() -> Config:
             checkpoint_every_epochs=20.0,
             sample_every_epochs=20.0,
             num_samples=16,
-            best_metric="wasserstein",
         ),
     )
 

@@ -39,7 +39,6 @@ def preset() -> Config:
             checkpoint_every_epochs=10.0,
             sample_every_epochs=10.0,
             num_samples=8,
-            best_metric="wasserstein",
         ),
     )
 

@@ -35,7 +35,6 @@ def preset() -> Config:
             epochs=50.0,
             checkpoint_every_epochs=10.0,
             sample_every_epochs=5.0,
-            best_metric="wasserstein",
         ),
     )
 

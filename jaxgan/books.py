@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,17 @@ from jaxgan.progress import Progress
 from jaxgan.reporting.log import MetricsLog
 from jaxgan.reporting.plots import make_figures
 from jaxgan.reporting.report import write_report
-from jaxgan.sampling import generate, latents
+from jaxgan.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.step import GAN
 from jaxgan.writers import atomic_files, image_grid, labelled_grid, write_grid, write_png
 
 # Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
 FIGURES_EVERY_SECONDS = 600.0
+# A penalty that was not due is no number; these always are, or what was computed is worth nothing.
+_MUST_BE_FINITE = {"critic_loss", "generator_loss", "critic_gradient_norm", "generator_gradient_norm"}
 # Samples and reals kept as numbers, for the figures.
 _KEPT = 16
+_INTERPOLATION_STEPS = 10
 
 
 class Books:
@@ -46,7 +50,6 @@ class Books:
         self.record: dict[str, Any] = record
         self.evaluator: Evaluator | None = evaluator
         self._evaluation_epochs = config.evaluate.every_images / clock.epoch_images if evaluator is not None else 0.0
-        self._improved = False
         self.folder = run_dir / "samples"
         self._figures_at = time.monotonic()
         self.num_classes = dataset.num_classes if config.critic.conditioning != "none" else 0
@@ -63,23 +66,21 @@ class Books:
             self.clock.next_due(step, every_epochs=self._evaluation_epochs),
         )
 
-    def evaluate(self, step: int, state: Any, last: bool) -> dict[str, float]:
+    def evaluate(self, step: int, state: Any) -> dict[str, float]:
         """Measures the moving average when that is due; returns values by name, the same in every process."""
-        if self.evaluator is None or not (last or self.clock.is_due(step, every_epochs=self._evaluation_epochs)):
+        if self.evaluator is None or not self.clock.is_due(step, every_epochs=self._evaluation_epochs):
             return {}
         values = dict.fromkeys(self.evaluator.names, math.nan)
         if self.metrics_log is not None:
             average = parallel.to_host((state.ema_params, state.ema_stats))
+            batch_size = batch_size_for(self.config.data.shape)
 
             def make(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
-                return generate(self.gan.generator, *average, latents(seed, count, self.gan.latent_dim), labels)
+                z = latents(seed, count, self.gan.latent_dim)
+                return generate(self.gan.generator, *average, z, labels, batch_size)
 
             values |= self.evaluator(make, self._labels(self.evaluator.num_samples))
-        values = parallel.from_main_process(values)
-        best = self.config.train.best_metric
-        if best in values:
-            self._improved = self.progress.judge(values[best], step, self.config.train.best_direction)
-        return values
+        return parallel.from_main_process(values)
 
     def log(
         self, first: int, count: int, metrics: Mapping[str, np.ndarray], rate: float, evaluated: Mapping[str, float]
@@ -92,11 +93,11 @@ class Books:
         for i in range(count):
             step = first + i + 1
             values = {name: float(series[i]) for name, series in metrics.items()}
-            if not (math.isfinite(values["critic_loss"]) and math.isfinite(values["generator_loss"])):
+            broken = [name for name, value in values.items() if name in _MUST_BE_FINITE and not math.isfinite(value)]
+            if broken:
                 raise FloatingPointError(
-                    f"a loss is not finite at step {step}: critic_loss={values['critic_loss']},"
-                    f" generator_loss={values['generator_loss']}; lower config.optimizer.lr, or resume from"
-                    f" {self.checkpoints.directory}"
+                    f"{' and '.join(broken)} not finite at step {step}: lower config.optimizer.lr, or go on from an"
+                    f" earlier checkpoint in {self.checkpoints.directory}"
                 )
             if tracked is not None:
                 self.progress.add(float(tracked[i]))
@@ -113,16 +114,17 @@ class Books:
             "images/s": f"{rate:.0f}",
         }
 
-    def close_epoch(self, step: int) -> bool:
-        """Whether there is a new best model; at an epoch's end, whether patience has run out."""
+    def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:
+        """Whether there is a new best model, by an evaluated metric or an epoch's mean; counts patience."""
         settings, progress = self.config.train, self.progress
-        improved, self._improved = self._improved, False
-        if not self.clock.is_due(step, every_epochs=1.0):
-            return improved
-        mean = progress.epoch_mean()
-        if mean is not None:
-            improved = progress.judge(mean, step, settings.best_direction)
-        since = max(progress.best_step or 0, progress.patience_from)
+        value = evaluated.get(settings.best_metric)
+        if self.clock.is_due(step, every_epochs=1.0):
+            mean = progress.epoch_mean()
+            value = mean if value is None else value
+        if value is None:
+            return False
+        improved = progress.judge(value, step, settings.best_direction)
+        since = max(progress.best_step or step, progress.patience_from)
         stale = round(self.clock.epoch(step)) - round(self.clock.epoch(since))
         if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not progress.complete:
             progress.complete = progress.stopped_early = True
@@ -132,11 +134,19 @@ class Books:
             )
         return improved
 
-    def save(self, step: int, state: Any) -> None:
-        """Begins to write a checkpoint of a state in host memory."""
+    def is_regular(self, step: int) -> bool:
+        """Whether a checkpoint is due at a step by its interval."""
+        settings = self.config.train
+        return self.clock.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+
+    def save(self, step: int, state: Any, metrics: Mapping[str, np.ndarray], i: int) -> None:
+        """Begins to write a checkpoint of a state in host memory, with the values of the iteration it ends with."""
         progress = self.progress.to_dict()
+        values = {name: float(series[i]) for name, series in metrics.items()}
         position = {"step": step, "epoch": self.clock.epoch(step), "images": self.clock.images(step)}
-        self.checkpoints.save(step, state, {**self.record, **position, "progress": progress}, self.progress.best_step)
+        values = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        record = {**self.record, **position, "progress": progress, "metrics": values}
+        self.checkpoints.save(step, state, record, self.progress.best_step)
 
     def sample(self, step: int, state: Any, last: bool) -> None:
         """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
@@ -145,12 +155,18 @@ class Books:
         count = self.config.train.num_samples
         z, labels = latents(self.config.seed, count, self.gan.latent_dim), self._labels(count)
         average = parallel.to_host((state.ema_params, state.ema_stats))
-        samples = generate(self.gan.generator, *average, z, labels, batch_size=min(count, 64))
+        make = partial(generate, self.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
+        samples = make(z, labels)
         grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
         path = write_png(self.folder / f"step_{step:08d}.png", grid, overwrite=True)
         _write_array(self.folder / f"step_{step:08d}.npy", samples[:_KEPT])
         self.metrics_log.image("samples", grid, step)
         say(f"step {step} (epoch {self.clock.epoch(step):.2f}): {path}")
+        if last:
+            # Within one class, from the first fixed latent to the second.
+            way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
+            same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
+            _write_array(self.folder / "interpolation.npy", make(way, same))
         if last or time.monotonic() - self._figures_at > FIGURES_EVERY_SECONDS:
             make_figures(self.run_dir)
             write_report(self.run_dir)

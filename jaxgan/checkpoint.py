@@ -12,8 +12,9 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,17 @@ class DamagedCheckpoint(Exception):
 
 @dataclasses.dataclass
 class _KeepLatestAndBest:
-    """Orbax's preservation policy: the newest `keep` steps (0: all) and the best one."""
+    """Orbax's preservation policy: the newest `keep` regular steps (0: all), the best one and the last."""
 
     keep: int
+    is_regular: Callable[[int], bool]
     best_step: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-        newest = {info.step for info in checkpoints[-self.keep :]}
-        return [info.step in newest or info.step == self.best_step for info in checkpoints]
+        steps = [info.step for info in checkpoints]
+        # A best model that was superseded must not push a regular checkpoint out.
+        kept = {self.best_step, steps[-1], *[step for step in steps if self.is_regular(step)][-self.keep :]}
+        return [step in kept for step in steps]
 
 
 class Checkpoints:
@@ -52,13 +56,20 @@ class Checkpoints:
 
     Args:
       run_dir: the run's folder; checkpoints lie in `checkpoints/` below it.
-      keep: how many of the newest to keep beside the best; 0 keeps all.
+      keep: how many of the newest regular checkpoints to keep beside the best and the last; 0 keeps all of them.
+      is_regular: which steps count towards `keep`; by default all.
       writable: whether the folder may be made and written to.
     """
 
-    def __init__(self, run_dir: str | os.PathLike, keep: int = 0, writable: bool = False):
+    def __init__(
+        self,
+        run_dir: str | os.PathLike,
+        keep: int = 0,
+        is_regular: Callable[[int], bool] = lambda step: True,
+        writable: bool = False,
+    ):
         self.directory = Path(run_dir).absolute() / FOLDER
-        self._policy = _KeepLatestAndBest(keep)
+        self._policy = _KeepLatestAndBest(keep, is_regular)
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -100,12 +111,6 @@ class Checkpoints:
         items = ocp.args.Composite(state=ocp.args.StandardSave(_nested(arrays)), meta=ocp.args.JsonSave(record))
         if not self._manager.save(step, args=items):
             raise RuntimeError(f"checkpoint {step} was refused: {self.directory} holds steps {self.steps()}")
-
-    def delete_after(self, step: int) -> None:
-        """Removes checkpoints of later steps: a run that walked back writes them again."""
-        for later in self.steps():
-            if later > step:
-                self._manager.delete(later)
 
     def meta(self, step: int) -> dict[str, Any]:
         """The JSON record of a checkpoint.
@@ -156,6 +161,23 @@ class Checkpoints:
                 warnings.warn(f"checkpoint {self.directory / str(step)} is damaged: {error}", stacklevel=2)
         where = f"{self.directory} holds no readable checkpoint"
         raise InputError(f"{where}: all {len(candidates)} are damaged" if candidates else f"{where}: train first")
+
+
+def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
+    """Moves checkpoints of later steps out of the way, to `checkpoints_set_aside/`: a run that walked back past them
+    writes these steps again, and what could not be read now may be readable another day.
+
+    Returns:
+      Where they lie.
+    """
+    folder = Path(run_dir) / FOLDER
+    moved = []
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.name.isdigit() and int(entry.name) > after:
+            target = Path(run_dir) / f"{FOLDER}_set_aside" / f"{entry.name}-{secrets.token_hex(4)}"
+            target.parent.mkdir(exist_ok=True)
+            moved.append(entry.rename(target))
+    return moved
 
 
 def into_state(arrays: Mapping[str, np.ndarray], like: GANState) -> GANState:

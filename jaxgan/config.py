@@ -183,8 +183,9 @@ class TrainConfig:
 
     `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
     shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
-    `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated.
-    `early_stopping_patience` counts epochs without a better value of it (0: never stops early).
+    `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated;
+    without one the latest checkpoint is the best. `early_stopping_patience` counts epochs without a better value of it
+    (0: never stops early).
     `steps_per_call` 0 lets the backend choose how many iterations are one dispatch.
     `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
     """
@@ -203,7 +204,7 @@ class TrainConfig:
     checkpoint_every_iterations: int = 0
     keep_checkpoints: int = 5
     num_samples: int = 64
-    best_metric: str = "generator_loss"
+    best_metric: str = ""
     best_direction: str = "min"
     early_stopping_patience: int = 0
 
@@ -224,6 +225,12 @@ class TrainConfig:
         )
         one_of("train.precision", self.precision, PRECISIONS)
         one_of("train.best_direction", self.best_direction, ("min", "max"))
+        require(
+            self.best_metric or not self.early_stopping_patience,
+            "train.early_stopping_patience",
+            self.early_stopping_patience,
+            "needs a metric to watch: set config.train.best_metric",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +273,12 @@ class Config:
                 getattr(self, section).widths,
                 f"config.data.size={self.data.size} must divide by 2**{steps} for {steps} widths;"
                 f" give at most {_halvings(self.data.size)}",
+            )
+            require(
+                getattr(self, section).norm != "instance" or self.data.size >> steps > 1,
+                f"{section}.norm",
+                "instance",
+                f"{steps} widths bring {self.data.size} down to one pixel, which instance norm sets to 0: give fewer",
             )
         self.augment.check(self.data.spatial_rank, self.data.channels)
         require(

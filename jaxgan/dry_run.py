@@ -35,9 +35,10 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
     parallel.check_batch_size(config.train.batch_size)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
-        from jaxgan.training import open_data
+        from jaxgan.training import check_fit, open_data
 
         dataset = open_data(config, data_dir)
+        check_fit(config, dataset)
         num_classes = dataset.num_classes
         size = dataset.nbytes / 2**20
         shape, dtype = list(dataset.shape), dataset.scaling.dtype
@@ -51,7 +52,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
         lines.append(f"\n{name}: {count:,} parameters")
         width = max(len(row[0]) for row in rows)
         lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
-    lines += ["", *(f"warning: {warning}" for warning in config.warnings()), _memory(config, num_classes)]
+    lines += ["", _memory(config, num_classes)]
     return "\n".join(lines)
 
 

@@ -28,6 +28,8 @@ def generate_files(args: Namespace) -> list[Path]:
     model = load_trained_model(args.checkpoint, args.step)
     labels = _numbers(args.labels)
     if args.interpolate:
+        if args.truncation is not None:
+            raise InputError("--truncation does not go with --interpolate: leave one out")
         if labels is not None and len(labels) != 1:
             raise InputError(f"--labels {args.labels}: an interpolation stays within one class: give one")
         label = None if labels is None else labels[0]
@@ -38,25 +40,29 @@ def generate_files(args: Namespace) -> list[Path]:
         shown, stem = sample_labels(model, args.num_samples, labels), "sample"
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = Path(args.output_dir) if args.output_dir else model.run_dir / "generated" / now
-    formats = [name for name in args.formats.split(",") if name]
-    if args.interpolate and "grid" in formats:
+    formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
+    strip = folder / "interpolation_strip.png" if args.interpolate and "grid" in formats else None
+    if strip is None:
+        drawn = []
+    else:
+        # One row from the first to the last, not a square.
         formats.remove("grid")
-        strip = folder / "interpolation_strip.png"
         if strip.exists() and not args.overwrite:
             raise InputError(f"{strip} exists: give another output folder, or --overwrite")
-    else:
-        strip = None
-    written = write_samples(
-        samples,
-        folder,
-        formats,
-        scaling=model.scaling,
-        affine=model.affine,
-        stem=stem,
-        overwrite=args.overwrite,
-        labels=shown,
-    )
-    return written if strip is None else [interpolation_strip(strip, samples), *written]
+        drawn = [strip]
+    written = []
+    if formats or not drawn:
+        written = write_samples(
+            samples,
+            folder,
+            formats,
+            scaling=model.scaling,
+            affine=model.affine,
+            stem=stem,
+            overwrite=args.overwrite,
+            labels=shown,
+        )
+    return [interpolation_strip(path, samples) for path in drawn] + written
 
 
 def _numbers(text: str | None) -> list[int] | None:

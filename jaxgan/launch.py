@@ -31,7 +31,9 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     if args.dry_run:
         from jaxgan.dry_run import describe
 
-        print(describe(config, args.data_dir))
+        report = describe(config, args.data_dir)
+        if parallel.is_main_process():
+            print(report)
         return 0
     if not args.data_dir:
         raise InputError("--data_dir is missing: give a prepared dataset, a folder of images, or 'demo'")
@@ -39,6 +41,9 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     if args.augment_preview:
         _preview(config, args.data_dir, Path(args.augment_preview))
         return 0
+
+    if not args.workdir and parallel.process_count() > 1:
+        raise InputError("--workdir is missing: the processes of a job need one folder that all of them see")
 
     from jaxgan import training
     from jaxgan.books import say

@@ -26,23 +26,32 @@ AXIS = "devices"
 def initialize() -> None:
     """Joins the other processes of a multi-host job; does nothing in a job of one process.
 
-    Set by hand, `JAXGAN_COORDINATOR` (host:port), `JAXGAN_PROCESSES` and `JAXGAN_PROCESS` name the job; under SLURM
-    with several tasks, and on a TPU pod, JAX finds them by itself. Call before anything touches a device.
+    Set by hand, `JAXGAN_COORDINATOR` (host:port), `JAXGAN_PROCESSES` and `JAXGAN_PROCESS` name the job. Under SLURM
+    with several tasks, and on a TPU pod (`JAXGAN_DISTRIBUTED=1`, as `scripts/launch/tpu_pod.sh` sets), JAX finds them
+    by itself. Call before anything touches a device.
 
     Raises:
-      InputError: one of the three variables is missing or is no number.
+      InputError: some of the three variables are missing, or no numbers.
     """
     names = ("JAXGAN_COORDINATOR", "JAXGAN_PROCESSES", "JAXGAN_PROCESS")
     given = [os.environ.get(name) for name in names]
     if any(given):
-        try:
-            jax.distributed.initialize(given[0], int(given[1]), int(given[2]))
-        except (TypeError, ValueError):
-            raise InputError(f"{', '.join(names)} must all be set: host:port, count, index; got {given}") from None
-        return
-    slurm = int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ
-    if slurm or len(os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")) > 1:
+        if not (all(given) and given[1].isdigit() and given[2].isdigit() and int(given[2]) < int(given[1])):
+            raise InputError(f"{', '.join(names)} must all be set: host:port, count, index below it; got {given}")
+        # Without detection: a cluster found around us would limit the process to one of its devices.
+        jax.distributed.initialize(given[0], int(given[1]), int(given[2]), cluster_detection_method="deactivate")
+    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in os.environ:
+        jax.distributed.initialize(local_device_ids=_slurm_devices())
+    elif os.environ.get("JAXGAN_DISTRIBUTED") == "1":
         jax.distributed.initialize()
+
+
+def _slurm_devices() -> list[int] | None:
+    """With one task a node: all of its GPUs, where JAX by itself would take only the first. Else as JAX decides."""
+    one_task_a_node = os.environ.get("SLURM_NTASKS") == os.environ.get("SLURM_NNODES")
+    visible = [part for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part]
+    count = len(visible) or int(os.environ.get("SLURM_GPUS_ON_NODE", "0"))
+    return list(range(count)) if one_task_a_node and count else None
 
 
 def is_main_process() -> bool:
@@ -67,6 +76,17 @@ def from_main_process(values: dict[str, float]) -> dict[str, float]:
 
     shared = multihost_utils.broadcast_one_to_all(np.asarray(list(values.values()), np.float32))
     return dict(zip(values, map(float, shared), strict=True))
+
+
+def main_process_first(work: Callable[[], Any]) -> Any:
+    """`work()`, in the other processes only after the main one: what it prepares on shared storage they find ready."""
+    if jax.process_count() == 1:
+        return work()
+    from jax.experimental import multihost_utils
+
+    result = work() if is_main_process() else None
+    multihost_utils.sync_global_devices("main process first")
+    return result if is_main_process() else work()
 
 
 def process_count() -> int:
@@ -123,14 +143,14 @@ def local_batch(batch_size: int) -> slice:
 
 
 def split_batch(draws: Tree, devices: int | None = None) -> Tree:
-    """`[K, n_critic, b, ...]` of this process to `[devices, K, n_critic, b / devices, ...]`, for `map_train`."""
+    """`[K, n_critic, b, ...]` of this process as `[devices, K, n_critic, b / devices, ...]`, on its way to them."""
     count = len(_devices(devices))
 
     def split(leaf: np.ndarray) -> np.ndarray:
         k, n, b = leaf.shape[:3]
         return np.moveaxis(leaf.reshape(k, n, count, b // count, *leaf.shape[3:]), 2, 0)
 
-    return jax.tree.map(split, draws)
+    return _spread(jax.tree.map(split, draws), devices)
 
 
 def replicate(tree: Tree, devices: int | None = None) -> Tree:
@@ -140,16 +160,23 @@ def replicate(tree: Tree, devices: int | None = None) -> Tree:
     return jax.device_put(tree, sharding)
 
 
-def shard_rows(array: np.ndarray) -> jax.Array:
-    """`[N, ...]` spread over all devices of the job: this process's part, `[local devices, ceil(N / devices), ...]`."""
-    rows = -(-len(array) // device_count())
-    mesh = jax.sharding.Mesh(np.asarray(_devices(None)), (AXIS,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))
-    first = jax.process_index() * jax.local_device_count() * rows
-    mine = array[first : first + jax.local_device_count() * rows]
-    padding = np.zeros((jax.local_device_count() * rows - len(mine), *array.shape[1:]), array.dtype)
-    blocks = np.concatenate([mine, padding]).reshape(-1, rows, *array.shape[1:])
-    return jax.device_put(blocks, sharding)
+def shard_rows(size: int, read: Callable[[np.ndarray], np.ndarray]) -> jax.Array:
+    """`[size, ...]` spread over all devices of the job: this process's part, `[local devices, rows, ...]`.
+
+    Args:
+      size: number of rows.
+      read: `read(indices [n]) -> [n, ...]`; asked for this process's rows only.
+    """
+    rows, local = -(-size // device_count()), jax.local_device_count()
+    mine = jax.process_index() * local * rows + np.arange(local * rows)
+    # What stands beyond the end is never asked for.
+    blocks = read(np.minimum(mine, size - 1))
+    return _spread(blocks.reshape(local, rows, *blocks.shape[1:]))
+
+
+def _spread(tree: Tree, devices: int | None = None) -> Tree:
+    mesh = jax.sharding.Mesh(np.asarray(_devices(devices)), (AXIS,))
+    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS)))
 
 
 def gather_rows(shard: jax.Array, indices: jax.Array) -> jax.Array:

@@ -70,6 +70,8 @@ def override(config_dict: Any, arguments: Sequence[str]) -> Config:
 
 def _explain(config_dict: Any, arguments: Sequence[str], error: Exception) -> Config:
     """Our own words for what the flag library refuses: an unknown field with the nearest known one, or a value."""
+    from ml_collections import ConfigDict
+
     for argument in arguments:
         path, _, value = argument.lstrip("-").partition("=")
         tree: dict[str, Any] = {}
@@ -79,8 +81,8 @@ def _explain(config_dict: Any, arguments: Sequence[str], error: Exception) -> Co
             node = node.setdefault(section, {})
         known = config_dict
         for section in sections:
-            known = known.get(section, {}) if hasattr(known, "get") else {}
-        if field not in known:
+            known = known.get(section) if isinstance(known, ConfigDict) else None
+        if not isinstance(known, ConfigDict) or field not in known:
             node[field] = value
             Config.from_dict(tree)  # Raises with the name and the nearest known field.
     message = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -93,7 +95,12 @@ def _load(spec: str) -> tuple[Any, str | None]:
         raise InputError(f"--config {path}: no such file: give a preset such as configs/mnist.py")
     module_spec = importlib.util.spec_from_file_location(f"jaxgan_preset_{Path(path).stem}", path)
     module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except InputError:
+        raise
+    except Exception as error:  # The preset is the user's own code: whatever it raises, its file is to be mended.
+        raise InputError(f"--config {path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module, variant or None
 
 

@@ -40,11 +40,13 @@ class Start(NamedTuple):
       step: iterations done before.
       arrays: of the checkpoint, by name; None for a fresh start.
       record: the checkpoint's JSON record; empty for a fresh start.
+      origin: the run that the checkpoint is of.
     """
 
     step: int = 0
     arrays: Mapping[str, np.ndarray] | None = None
     record: Mapping[str, Any] = {}
+    origin: Path | None = None
 
 
 def default_name(preset: str) -> Path:
@@ -91,9 +93,9 @@ def find_start(run_dir: Path, resume: str) -> Start:
 def _read(run_dir: Path, step: int | None) -> Start:
     with Checkpoints(run_dir) as checkpoints:
         if step is None:
-            return Start(*checkpoints.read_newest())
+            return Start(*checkpoints.read_newest(), origin=run_dir)
         try:
-            return Start(step, *checkpoints.read(step))
+            return Start(step, *checkpoints.read(step), origin=run_dir)
         except DamagedCheckpoint as error:
             raise InputError(f"{checkpoints.directory / str(step)} is damaged: {error}; choose another step") from None
 
@@ -119,10 +121,15 @@ def check_same(start: Start, config: Config, data: Mapping[str, Any]) -> None:
     changed = [
         f"config.{name} {old.get(name)} -> {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not name.startswith(_FREE)
+        if old.get(name) != new.get(name) and not (name.startswith(_FREE) and not _sets_the_rates(name, config))
     ]
     if changed:
         warnings.warn(f"resuming with changed settings: {'; '.join(changed)}", stacklevel=2)
+
+
+def _sets_the_rates(name: str, config: Config) -> bool:
+    """Whether the length of the run decides what is computed: with a falling learning rate it does."""
+    return name in ("train.iterations", "train.epochs") and config.optimizer.schedule != "constant"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -59,6 +60,11 @@ def interpolate(start: Array, end: Array, num_steps: int, spherical: bool = True
     weights = [(s * jnp.sinc(s * angle / jnp.pi)) / jnp.sinc(angle / jnp.pi) for s in (1.0 - t, t)]
     direction = weights[0] * units[0] + weights[1] * units[1]
     return direction * ((1.0 - t) * lengths[0] + t * lengths[1])
+
+
+def batch_size_for(shape: tuple[int, ...]) -> int:
+    """Samples to make at a time: activations of some tens of megabytes, whatever the shape `(*S, C)`."""
+    return max(1, min(64, 2**19 // math.prod(shape[:-1])))
 
 
 @partial(jax.jit, static_argnums=0)

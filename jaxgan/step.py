@@ -185,7 +185,9 @@ def train_step(gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree)
     state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), draws))
     last = jax.tree.map(lambda leaf: leaf[-1], draws)
     state, generator_metrics = generator_update(gan, state, *fetch(data, last))
-    metrics = {name: jnp.nanmean(values) for name, values in metrics.items()} | generator_metrics
+    # Only the penalty may be missing: elsewhere a NaN must show.
+    means = {name: jnp.nanmean if name == "gradient_penalty" else jnp.mean for name in metrics}
+    metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
     return state._replace(step=state.step + 1), _mean_over_devices(gan, metrics)
 
 

@@ -16,7 +16,7 @@ from jaxgan.config import Config
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.recipe import build_gan
-from jaxgan.sampling import generate, interpolate, latents
+from jaxgan.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.state import Apply
 
 
@@ -121,7 +121,8 @@ def generate_samples(
     """
     if n < 1:
         raise InputError(f"--num_samples {n} is not valid: ask for at least 1")
-    if truncation is not None and truncation <= 0:
+    _check_seed(seed)
+    if truncation is not None and not truncation > 0:
         raise InputError(f"--truncation {truncation} is not valid: give a value above 0")
     z = latents(seed, n, model.config.generator.latent_dim, truncation)
     return _samples(model, z, sample_labels(model, n, labels))
@@ -142,6 +143,7 @@ def generate_interpolation(
     Raises:
       InputError: fewer than 2 steps, or a label that the model does not have.
     """
+    _check_seed(seed)
     ends = latents(seed, 2, model.config.generator.latent_dim)
     default = 0 if model.class_names else None
     label = default if label is None else label
@@ -168,7 +170,11 @@ def sample_labels(model: TrainedModel, n: int, labels: Sequence[int] | None = No
     return np.resize(np.asarray(chosen, np.int32), n)
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed {seed} is not valid: give 0 to 2**31 - 1")
+
+
 def _samples(model: TrainedModel, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    # Volumes are a hundred times larger than digits: keep a batch within some tens of megabytes of activations.
-    batch_size = 64 if model.config.data.spatial_rank == 2 else 4
+    batch_size = batch_size_for(model.config.data.shape)
     return generate(model.generator, model.params, model.stats, z, labels, batch_size)

@@ -1,9 +1,9 @@
 """The training loop, and nothing else: it calls the compiled step and keeps the books.
 
 The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then,
-in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) close an EPOCH that ended: best model, early
-stopping, (4) SAVE a checkpoint if one is due, (5) SAMPLE if due. So a checkpoint holds everything that has been decided
-up to its step, and a resumed run repeats an uninterrupted one bit for bit.
+in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) JUDGE what was evaluated and the epoch that ended:
+best model, early stopping, (4) SAVE a checkpoint if one is due, (5) SAMPLE if due. So a checkpoint holds everything
+that has been decided up to its step, and a resumed run repeats an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from jaxgan import parallel, run_folder
 from jaxgan.books import Books, say
-from jaxgan.checkpoint import Checkpoints, into_state
+from jaxgan.checkpoint import Checkpoints, into_state, set_aside
 from jaxgan.clock import Clock
 from jaxgan.config import Config
 from jaxgan.data import demo
@@ -66,28 +66,42 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
       FloatingPointError: a loss is not finite.
     """
     run_dir = Path(workdir)
-    dataset = data if isinstance(data, Dataset) else open_data(config, data, run_dir)
-    evaluator = _check_fit(config, dataset)
+    dataset = data
+    if not isinstance(data, Dataset):
+        dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+    evaluator = check_fit(config, dataset)
     start = run_folder.find_start(run_dir, resume)
     data_record = describe_data(dataset)
     run_folder.check_same(start, config, data_record)
 
     objective, settings = config.objective.resolved(), config.train
     clock = Clock(objective.n_critic * settings.batch_size, dataset.size)
-    total = settings.iterations or clock.step_of(settings.epochs)
+    total = settings.iterations or max(1, clock.step_of(settings.epochs))
     progress = Progress(**start.record["progress"]) if start.record else Progress()
-    if start.step >= total or (progress.complete and total <= start.record["total_iterations"]):
-        say(
-            f"{run_dir} is complete at step {start.step}: nothing to do; raise config.train.iterations"
-            " or config.train.epochs to go on"
-        )
+    before = start.record.get("config", {}).get("train", {})
+    patience_changed = before.get("early_stopping_patience") != settings.early_stopping_patience
+    done = progress.complete and total <= start.record["total_iterations"]
+    if start.step >= total or (done and not (progress.stopped_early and patience_changed)):
+        way_out = "raise config.train.iterations or config.train.epochs to go on"
+        if progress.stopped_early:
+            way_out += ", or change config.train.early_stopping_patience"
+        say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
         return run_dir
     if progress.stopped_early:
         progress.patience_from = start.step
     progress.complete = progress.stopped_early = False
+    watched = (settings.best_metric, settings.best_direction)
+    if start.record and (
+        start.origin.resolve() != run_dir.resolve() or watched != (before["best_metric"], before["best_direction"])
+    ):
+        # The best so far was judged by something else, or lies in another folder.
+        progress = Progress(patience_from=start.step)
 
-    run_folder.write_config(run_dir, config)
-    run_folder.write_data_place(run_dir, data)
+    if parallel.is_main_process():
+        run_folder.write_config(run_dir, config)
+        run_folder.write_data_place(run_dir, data)
+        for place in set_aside(run_dir, start.step):
+            warnings.warn(f"moved a later checkpoint out of the way, to {place}", stacklevel=2)
     gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
     if start.arrays is not None:
         state = into_state(start.arrays, state)
@@ -101,47 +115,54 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
         settings.batch_size,
         config.data.balanced,
     )
+    is_regular = partial(
+        clock.is_due,
+        every_iterations=settings.checkpoint_every_iterations,
+        every_epochs=settings.checkpoint_every_epochs,
+    )
     record = {"config": config.to_dict(), "data": data_record, "total_iterations": total}
     with (
         contextlib.closing(source),
-        Checkpoints(run_dir, settings.keep_checkpoints, writable=True) as checkpoints,
+        Checkpoints(run_dir, settings.keep_checkpoints, is_regular, writable=True) as checkpoints,
         MetricsLog(run_dir, start.step) if parallel.is_main_process() else contextlib.nullcontext() as log,
         _StopSignal() as stop,
     ):
-        checkpoints.delete_after(start.step)
         books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator)
         _loop(config, clock, gan, state, source, start.step, total, books, stop)
     return run_dir
 
 
 def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
-    """Step, evaluate, log, close epochs, save, sample: the contract of this module."""
+    """Step, evaluate, log, judge, save, sample: the contract of this module."""
     settings = config.train
     length = settings.steps_per_call or STEPS_PER_CALL.get(jax.default_backend(), STEPS_PER_CALL_ACCELERATOR)
     program = parallel.map_train(partial(train_many, gan, source.fetch), data_axes=source.data_axes)
     state = parallel.replicate(state)
+
+    def draw(step: int) -> tuple[int, Any]:
+        """How many iterations the next call runs, and their reals on the way to the devices."""
+        count = int(min(length, total - step, books.next_boundary(step) - step))
+        return count, parallel.split_batch(source.draws(step, count, length))
+
     with _bar(step, total) as bar:
+        count, draws = draw(step)
         while step < total:
-            count = int(min(length, total - step, books.next_boundary(step) - step))
             began = time.perf_counter()
-            draws = parallel.split_batch(source.draws(step, count, length))
             state, metrics = program(state, source.data, draws, count)
+            done, step = count, step + count
+            if step < total:
+                count, draws = draw(step)  # While the devices work.
             metrics = parallel.to_host(metrics)
-            rate = count * clock.images_per_iteration / (time.perf_counter() - began)
-            step += count
-            evaluated = books.evaluate(step, state, step >= total)
-            books.log(step - count, count, metrics, rate, evaluated)
-            bar.update(count)
-            bar.set_postfix(books.summary(metrics, count - 1, rate), refresh=False)
+            rate = done * clock.images_per_iteration / (time.perf_counter() - began)
+            evaluated = books.evaluate(step, state)
+            books.log(step - done, done, metrics, rate, evaluated)
+            bar.update(done)
+            bar.set_postfix(books.summary(metrics, done - 1, rate), refresh=False)
             books.progress.complete = step >= total
-            improved = books.close_epoch(step)
+            improved = books.judge(step, evaluated)
             last = books.progress.complete or stop.requested()
-            if (
-                last
-                or improved
-                or clock.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
-            ):
-                books.save(step, parallel.to_host(state))
+            if last or improved or books.is_regular(step):
+                books.save(step, parallel.to_host(state), metrics, done - 1)
             if last or clock.is_due(step, settings.sample_every_iterations, settings.sample_every_epochs):
                 books.sample(step, state, last)
             if last:
@@ -191,18 +212,31 @@ def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.Pat
     """
     if str(data_dir) == "demo":
         return demo.digits()
-    data = config.data
-    return open_dataset(
+    wanted = config.data
+    dataset = open_dataset(
         data_dir,
-        size=data.size,
-        channels=data.channels,
-        labelled=data.labelled,
-        spatial_rank=data.spatial_rank,
-        scaling=None if data.scaling == "auto" else data.scaling,
-        normalise=None if data.normalise == "none" else data.normalise,
+        size=wanted.size,
+        channels=wanted.channels,
+        labelled=wanted.labelled,
+        spatial_rank=wanted.spatial_rank,
+        scaling=None if wanted.scaling == "auto" else wanted.scaling,
+        normalise=None if wanted.normalise == "none" else wanted.normalise,
         cache_dir=None if run_dir is None else Path(run_dir) / "data",
         progress=parallel.is_main_process(),
     )
+    # Prepared data were scaled when they were prepared; that must be what is asked for now.
+    if wanted.scaling not in ("auto", dataset.scaling.policy):
+        raise InputError(
+            f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
+            " prepare it again, or set config.data.scaling=auto"
+        )
+    normalised = (dataset.scaling.policy, dataset.scaling.low, dataset.scaling.high) == ("fixed", 0.0, 1.0)
+    if wanted.normalise != "none" and not normalised:
+        raise InputError(
+            f"config.data.normalise={wanted.normalise!r}, but {data_dir} was prepared without: prepare it again with"
+            f" --normalise {wanted.normalise}, or set config.data.normalise=none"
+        )
+    return dataset
 
 
 def describe_data(dataset: Dataset) -> dict[str, Any]:
@@ -222,7 +256,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
     )
 
 
-def _check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
+def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
     """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
     settings = config.train
     parallel.check_batch_size(settings.batch_size)
@@ -239,7 +273,7 @@ def _check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
         evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
     evaluated = evaluator.names if evaluator else ()
     logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
-    if settings.best_metric not in logged:
+    if settings.best_metric and settings.best_metric not in logged:
         raise InputError(
             f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
         )

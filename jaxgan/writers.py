@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists: give another output folder, or --overwrite")
     # The suffix stays last, because NumPy and nibabel choose the format by it.
-    temporary = [target.with_name(f".tmp-{os.getpid()}-{target.name}") for target in targets]
+    temporary = [target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}") for target in targets]
     try:
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)

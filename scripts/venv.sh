@@ -17,7 +17,7 @@ fi
 VENV_PYTHON=.venv/bin/python
 stamp=.venv/installed-${1:-base}
 wanted=$(cat setup.cfg pyproject.toml | cksum)
-if [ ! -x "$VENV_PYTHON" ] || ! "$VENV_PYTHON" -c '' 2>/dev/null; then
+if [ ! -x "$VENV_PYTHON" ] || ! "$VENV_PYTHON" -c 'import pip' 2>/dev/null; then
     rm -rf .venv
     "$python" -m venv .venv
 fi

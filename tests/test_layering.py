@@ -96,10 +96,10 @@ def test_libraries_are_named_in_one_place(word, homes):
         assert word not in found or name_of(path) in homes, f"{path} imports {word}"
 
 
-@pytest.mark.parametrize("word", ["pmap(", "jax.process_index", "process_count", "jax.distributed", "Mesh("])
+@pytest.mark.parametrize("word", ["pmap(", "jax.process_index", "jax.process_count", "jax.distributed", "Mesh("])
 def test_only_parallel_names_devices_and_processes(word):
     users = {name_of(path) for path in modules() if f"{word}" in path.read_text()} - {"parallel"}
-    assert users <= ({"dry_run"} if word == "process_count" else set()), users
+    assert not users, users
 
 
 def test_scripts_hold_flags_only():

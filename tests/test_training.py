@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgan import training
-from jaxgan.checkpoint import Checkpoints
+from jaxgan.checkpoint import Checkpoints, set_aside
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
@@ -88,8 +88,8 @@ def test_a_run_stopped_between_checkpoints_repeats_what_was_lost(whole_run, tmp_
     run = tmp_path / "run"
     save = training.Books.save
 
-    def crash(books, step, state):
-        save(books, step, state)
+    def crash(books, step, *rest):
+        save(books, step, *rest)
         if step == 20:
             raise KeyboardInterrupt
 
@@ -98,8 +98,7 @@ def test_a_run_stopped_between_checkpoints_repeats_what_was_lost(whole_run, tmp_
     with pytest.raises(KeyboardInterrupt):
         training.train(config, run, digits_like())
     monkeypatch.undo()
-    with Checkpoints(run, writable=True) as checkpoints:
-        checkpoints.delete_after(14)
+    assert len(set_aside(run, 14)) == 1
     training.train(config, run, digits_like())
     got, expected = arrays(run, 20)[0], arrays(whole_run, 20)[0]
     for name in expected:
@@ -146,7 +145,8 @@ def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsy
         add(progress, levels[epoch])
 
     monkeypatch.setattr(Progress, "add", plateau)
-    config = make_config(iterations=100, early_stopping_patience=3, keep_checkpoints=1)
+    plateaued = {"best_metric": "generator_loss", "early_stopping_patience": 3, "keep_checkpoints": 1}
+    config = make_config(iterations=100, **plateaued)
     run = training.train(config, tmp_path / "run", digits_like(count=48))
     assert "stopping early at step 18" in capsys.readouterr().out
     with Checkpoints(run) as checkpoints:
@@ -158,9 +158,29 @@ def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsy
 
     training.train(config, run, digits_like(count=48))
     assert "complete at step 18" in capsys.readouterr().out
-    monkeypatch.undo()
-    training.train(make_config(iterations=102), run, digits_like(count=48))
-    assert load_trained_model(run, "latest").step == 102
+    # Given more to do it goes on, and patience counts from there.
+    training.train(make_config(iterations=103, **plateaued), run, digits_like(count=48))
+    assert "stopping early at step 27" in capsys.readouterr().out
+    patient = {**plateaued, "early_stopping_patience": 4}
+    training.train(make_config(iterations=103, **patient), run, digits_like(count=48))
+    assert "stopping early at step 39" in capsys.readouterr().out
+
+
+def test_without_a_metric_the_latest_model_is_the_best(whole_run):
+    assert load_trained_model(whole_run, "best").step == 20
+
+
+def test_a_best_value_of_another_metric_is_forgotten(tmp_path):
+    run = training.train(
+        make_config(iterations=10, best_metric="critic_gradient_norm"), tmp_path / "run", digits_like()
+    )
+    with Checkpoints(run) as checkpoints:
+        first = checkpoints.meta(10)["progress"]
+    with pytest.warns(UserWarning, match="best_metric"):
+        training.train(make_config(iterations=15, best_metric="wasserstein"), run, digits_like())
+    with Checkpoints(run) as checkpoints:
+        second = checkpoints.meta(15)["progress"]
+    assert first["best_step"] <= 10 < second["best_step"]
 
 
 def test_the_best_model_by_an_evaluated_metric(tmp_path):
@@ -171,6 +191,13 @@ def test_the_best_model_by_an_evaluated_metric(tmp_path):
     run = training.train(config, tmp_path / "run", digits_like())
     evaluated = {record["step"]: record["histogram"] for record in logged(run) if "histogram" in record}
     assert list(evaluated) == [2, 4, 6]
+    again = training.train(
+        Config.from_dict({**config.to_dict(), "train": {**config.to_dict()["train"], "iterations": 3}}),
+        tmp_path / "again",
+        digits_like(),
+    )
+    training.train(config, again, digits_like())
+    assert logged(again) == logged(run)
     assert load_trained_model(run).step == min(evaluated, key=evaluated.get)
     with pytest.raises(InputError, match="the lowest is best: set it to min"):
         wrong = {**config.to_dict(), "train": {**config.to_dict()["train"], "best_direction": "max"}}
@@ -183,8 +210,10 @@ def test_a_damaged_last_checkpoint_costs_only_what_came_after_the_one_before(who
     training.train(config, run, digits_like())
     largest = max((run / "checkpoints" / "20").rglob("*"), key=lambda path: path.stat().st_size)
     largest.write_bytes(b"\0" * largest.stat().st_size)
-    with pytest.warns(UserWarning, match="20 is damaged"):
+    with pytest.warns(UserWarning) as warned:
         training.train(config, run, digits_like())
+    assert any("20 is damaged" in str(warning.message) for warning in warned)
+    assert [path.name[:3] for path in (run / "checkpoints_set_aside").iterdir()] == ["20-"]
     got, expected = arrays(run, 20)[0], arrays(whole_run, 20)[0]
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)

@@ -67,7 +67,7 @@ class ShardedSource(ResidentSource):
     data_axes = (0, None)
 
     def _place(self, dataset: Dataset) -> Tree:
-        return parallel.shard_rows(dataset.load()), parallel.replicate(dataset.labels)
+        return parallel.shard_rows(dataset.size, dataset.read), parallel.replicate(dataset.labels)
 
     def _rows(self, images: Any, draw: Any) -> Any:
         return parallel.gather_rows(images, draw)

@@ -8,4 +8,4 @@ config=$1 data=$2 workdir=$3
 shift 3
 command=$(printf '%q ' .venv/bin/python scripts/train.py \
     --config "$config" --data_dir "$data" --workdir "$workdir" --resume auto "$@")
-exec gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker all --command "cd ~/jaxgan && $command"
+exec gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker all --command "cd ~/jaxgan && JAXGAN_DISTRIBUTED=1 $command"
