@@ -202,18 +202,21 @@ class Blocks:
         return [(0, t * p - k) for t, p, k in axes]
 
 
-def _scheme(geometry: Geometry, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
-    """The scheme that takes the least time."""
+def _scheme(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
+    """The scheme that takes the least time; `docs/performance.md` has the measurements behind the limits."""
     blocks = Blocks(geometry)
-    few = min(channels, features) < 8
-    scheme = Columns if few or max(blocks.taps) > 3 or max(blocks.taps) == 1 else Minimal
-    return blocks, scheme(blocks.taps, geometry.output)
+    few_channels = min(channels, features) < 8
+    # The transform of the kernel costs the same however few pixels share it.
+    few_pixels = samples * prod(geometry.output) <= 512
+    no_transform = max(blocks.taps) > 3 or max(blocks.taps) == 1
+    columns = few_channels or few_pixels or no_transform
+    return blocks, (Columns if columns else Minimal)(blocks.taps, geometry.output)
 
 
 def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """`C(x, w) = G* (X W)`."""
     samples = x.shape[0]
-    blocks, scheme = _scheme(geometry, *w.shape[-2:])
+    blocks, scheme = _scheme(geometry, samples, *w.shape[-2:])
     x, w = scheme.input(blocks.input(x, scheme.blocks)), scheme.kernel(blocks.kernel(w))
     y = _dot(x, w, 2, 1, geometry.product_dtype)
     return scheme.output_adjoint(y, samples)
@@ -221,14 +224,14 @@ def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w) = X* (G W')`."""
-    blocks, scheme = _scheme(geometry, *w.shape[-2:])
+    blocks, scheme = _scheme(geometry, g.shape[0], *w.shape[-2:])
     x = _dot(scheme.output(g), scheme.kernel(blocks.kernel(w)), 2, 2, geometry.product_dtype)
     return blocks.input_adjoint(scheme.input_adjoint(x, g.shape[0]), scheme.blocks)
 
 
 def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g) = W* (X' G)`."""
-    blocks, scheme = _scheme(geometry, x.shape[-1], g.shape[-1])
+    blocks, scheme = _scheme(geometry, x.shape[0], x.shape[-1], g.shape[-1])
     x = scheme.input(blocks.input(x, scheme.blocks))
     w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g), geometry.product_dtype))
     return blocks.kernel_adjoint(w.reshape(*blocks.taps, -1, g.shape[-1]))
