@@ -67,9 +67,10 @@ def test_overrides_are_typed_and_validated():
     config = override(
         load_preset(MNIST),
         ["--config.optimizer.lr=1e-4", "--config.critic.widths=(8,16)", "--config.objective.loss", "wgan",
-         "--config.data.balanced=false"],
+         "--config.data.balanced=false", "--config.evaluate.metrics=fid,swd"],
     )  # fmt: skip
     assert (config.optimizer.lr, config.critic.widths, config.objective.loss) == (1e-4, (8, 16), "wgan")
+    assert config.evaluate.metrics == ("fid", "swd")
     assert config.objective.resolved().penalty == "gp" and config.objective.resolved().n_critic == 5
 
 
