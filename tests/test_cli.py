@@ -175,3 +175,40 @@ def test_exit_codes_of_the_shared_runner(capsys):
 def test_help_exits_0(script, capsys, monkeypatch):
     status, _ = in_process(script, ["--help"], capsys, monkeypatch)
     assert status == 0
+
+
+def test_interpolation_alone_writes_a_strip(run, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--interpolate", "--num_steps", 3, "--formats"]
+    status, error = in_process("generate.py", [*arguments, "grid"], capsys, monkeypatch)
+    assert status == 0, error
+    assert [path.name for path in tmp_path.iterdir()] == ["interpolation_strip.png"]
+    status, error = in_process("generate.py", [*arguments, "grid,npy"], capsys, monkeypatch)
+    assert status == 2 and "interpolation_strip.png exists" in error
+    status, _ = in_process("generate.py", [*arguments, "grid,npy", "--overwrite"], capsys, monkeypatch)
+    assert status == 0 and np.load(tmp_path / "interpolations.npy").shape == (3, 28, 28, 1)
+
+
+@pytest.mark.parametrize("extra", [["--seed", -1], ["--seed", 99999999999], ["--truncation", "nan"],
+                                   ["--interpolate", "--truncation", 1]])  # fmt: skip
+def test_odd_numbers_are_one_line(run, extra, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", *extra]
+    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1 and str(extra[-2] if len(extra) < 3 else "--truncation") in error
+
+
+def test_figures_are_drawn_anew_on_request(run, capsys, monkeypatch):
+    (run / "figures" / "losses.png").unlink()
+    status, error = in_process("evaluate.py", ["--checkpoint", run, "--figures_only"], capsys, monkeypatch)
+    assert status == 0, error
+    assert (run / "figures" / "losses.png").exists()
+    status, error = in_process("evaluate.py", ["--checkpoint", run / "none", "--figures_only"], capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1
+
+
+def test_a_broken_preset_is_one_line(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.py").write_text("def get_config(:\n")
+    status, error = in_process("train.py", ["--config", tmp_path / "mine.py"], capsys, monkeypatch)
+    assert status == 2 and "SyntaxError" in error and error.count("\n") == 1, error
+    overrides = [*MNIST, "--config.train.epochs.x=3"]
+    status, error = in_process("train.py", overrides, capsys, monkeypatch)
+    assert status == 2 and "config.train.epochs" in error and error.count("\n") == 1, error
