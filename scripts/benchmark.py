@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, help="samples a device (default: the preset's)")
     parser.add_argument("--precision", default="float32", help="float32, bfloat16, or both with a comma")
     parser.add_argument("--devices", default="1", metavar="N[,N]", help="numbers of devices (default: 1)")
-    parser.add_argument("--compare", metavar="plain,torch", help="time the same work otherwise, interleaved")
+    parser.add_argument("--compare", metavar="plain,torch,noinput", help="time the same work otherwise, interleaved")
     parser.add_argument("--seconds", type=float, default=20.0, help="time for each row, about (default: 20)")
     parser.add_argument("--output", metavar="FILE.json", help="write the report there")
     args = parser.parse_args()

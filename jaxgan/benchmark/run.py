@@ -24,7 +24,7 @@ from jaxgan.errors import InputError
 from jaxgan.presets import load_config
 
 ALL = ("mnist.py:wgan_gp", "pathmnist.py", "cell256.py", "panda256.py", "mri64.py")
-COMPARISONS = ("plain", "torch")
+COMPARISONS = ("plain", "torch", "noinput")
 _ROUNDS = 5
 
 
@@ -74,6 +74,8 @@ def _row(name: str, config: Config, devices: int, compare: list[str], seconds: f
     flops, moved = work(config)
     ours = Workload(config, devices, iterations)
     contenders: dict[str, Any] = {"jaxgan": ours}
+    if "noinput" in compare:
+        contenders["noinput"] = Workload(config, devices, iterations, resident=False)
     if "plain" in compare and devices == 1:
         contenders["plain"] = PlainWorkload(config, iterations)
     if "torch" in compare and devices == 1:

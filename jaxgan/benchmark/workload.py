@@ -35,18 +35,26 @@ class Workload:
       config: what to run; `config.train.batch_size` counts all devices used.
       devices: how many of this machine's devices.
       iterations: K.
+      resident: gather the reals from a resident set, as training does; else take the same ones every time, which
+        shows what the gathering costs.
     """
 
-    def __init__(self, config: Config, devices: int, iterations: int):
+    def __init__(self, config: Config, devices: int, iterations: int, resident: bool = True):
         self.iterations = iterations
         n_critic, batch = config.objective.resolved().n_critic, config.train.batch_size
         rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (RESIDENT, *config.data.shape)).astype(np.uint8)
-        labels = rng.integers(0, CLASSES, RESIDENT).astype(np.int32) if config.data.labelled else None
-        draws = rng.integers(0, RESIDENT, (iterations, n_critic, batch)).astype(np.int32)
+        stored = max(RESIDENT, batch)
+        images = rng.integers(0, 256, (stored, *config.data.shape)).astype(np.uint8)
+        if not resident:
+            images = images.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
+        labels = rng.integers(0, CLASSES, stored).astype(np.int32) if config.data.labelled else None
+        draws = rng.integers(0, stored, (iterations, n_critic, batch)).astype(np.int32)
         gan, state = build_gan(config, num_classes(config), axis_name=parallel.AXIS)
 
         def fetch(data: Any, draw: Any) -> tuple[Any, Any]:
+            if not resident:
+                first = slice(0, draw.shape[0])
+                return data[0][first].astype(jnp.float32), None if data[1] is None else data[1][first]
             # As a resident source decodes: gathered in the stored dtype, then scaled.
             return data[0][draw] * jnp.float32(2 / 255) - 1.0, None if data[1] is None else data[1][draw]
 
