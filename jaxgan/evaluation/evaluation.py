@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zipfile
 from collections.abc import Iterable
@@ -143,10 +144,9 @@ def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> S
     folder = cache.default_folder() if cache_folder is None else Path(cache_folder)
     path = folder / "real" / f"{key}.npz"
     if path.is_file():
-        try:
+        # A damaged file is made again.
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return Summary.load(path)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass  # A damaged file is made again.
     summary = summarise("real", batches, metrics, extractor)
     cache.write_atomically(path, summary.save)
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -229,12 +230,11 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
     folder = cache.default_folder() if cache_folder is None else Path(cache_folder)
     converted = folder / "weights" / f"inception-{digest}.safetensors"
     if converted.is_file():
-        try:
+        # A damaged copy is made again below.
+        with contextlib.suppress(InputError):
             tensors = read_tensors(converted)
             _check(converted, tensors)
             return _nested(tensors), digest
-        except InputError:
-            pass  # A damaged copy is made again below.
     tensors = read_tensors(path)
     if "fc.weight" in tensors:
         try:
