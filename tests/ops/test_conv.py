@@ -2,6 +2,7 @@
 other."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jax import lax
 from jaxgan.ops import lowering_cpu, lowering_native
 from jaxgan.ops.conv import conv, conv_transpose, conv_weight_adjoint, lowering
 from jaxgan.ops.geometry import Geometry
+from jaxgan.ops.schemes import Columns, Minimal
 
 LAYOUT = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 
@@ -96,21 +98,56 @@ def pairs(x, w, g):
     return {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}
 
 
-@pytest.mark.parametrize("scheme", [lowering_cpu.Columns, lowering_cpu.Minimal])
+@pytest.mark.parametrize("outputs", [None, 2, 4], ids=["columns", "tiles of 2", "tiles of 4"])
 @pytest.mark.parametrize("case", [CASES[i] for i in (0, 4, 7)], ids=str)
-def test_both_schemes_compute_the_same_maps(case, scheme, monkeypatch):
+def test_all_schemes_compute_the_same_maps(case, outputs, monkeypatch):
     geometry, x, w, g = draw(case, seed=1)
-    monkeypatch.setattr(
-        lowering_cpu,
-        "_scheme",
-        lambda *_: (b := lowering_cpu.Blocks(geometry), scheme(b.taps, geometry.output)),
-    )
+    blocks = lowering_cpu.Blocks(geometry)
+    scheme = Columns(blocks.taps, geometry.output)
+    if outputs is not None:
+        tile = tuple(1 if t == 1 else 2 if t == 3 else outputs for t in blocks.taps)
+        scheme = Minimal(blocks.taps, geometry.output, tile)
+    monkeypatch.setattr(lowering_cpu, "_scheme", lambda *_: (blocks, scheme))
     for name, operands in pairs(x, w, g).items():
 
         def both(a, b, name=name):
             return lowering_cpu.MAPS[name](geometry, a, b), lowering_native.MAPS[name](geometry, a, b)
 
         close(*quickly(both)(*operands))
+
+
+@pytest.mark.parametrize(
+    ("size", "samples", "tile"), [((32, 32), 4, (4, 4)), ((16, 16, 16), 2, (2, 2, 4))], ids=["2D", "3D"]
+)
+def test_large_tiles_keep_float32_accuracy(size, samples, tile, monkeypatch):
+    """The largest error of any map is some 1e-5 of the largest entry, with the tiles that large layers are given."""
+    geometry = Geometry.resolve(size, (4,) * len(size), 2, "SAME")
+    rng = np.random.default_rng(11)
+    x, w, g = (
+        rng.normal(size=shape)
+        for shape in ((samples, *size, 16), (*geometry.kernel, 16, 16), (samples, *geometry.output, 16))
+    )
+    blocks = lowering_cpu.Blocks(geometry)
+    monkeypatch.setattr(lowering_cpu, "_scheme", lambda *_: (blocks, Minimal(blocks.taps, geometry.output, tile)))
+    for name, operands in pairs(x, w, g).items():
+        exact = lowering_native.MAPS[name](geometry, *operands)
+        rounded = quickly(partial(lowering_cpu.MAPS[name], geometry))(*(jnp.float32(a) for a in operands))
+        assert rounded.dtype == jnp.float32
+        assert np.abs(rounded - exact).max() < 3e-5 * np.abs(exact).max()
+
+
+def test_choice_of_scheme():
+    """Few channels are gathered; large layers get tiles of four along two axes; rounded operands tiles of two."""
+
+    def chosen(size, samples, channels, features, dtype="float32"):
+        geometry = Geometry.resolve(size, (4,) * len(size), 2, "SAME", dtype)
+        return lowering_cpu._scheme(geometry, samples, channels, features)[1]
+
+    assert isinstance(chosen((256, 256), 16, 1, 32), Columns)
+    assert isinstance(chosen((4, 4), 1, 512, 512), Columns)
+    assert chosen((128, 128), 16, 32, 64).tile == (4, 4)
+    assert sorted(chosen((64, 64, 64), 8, 32, 64).tile) == [2, 4, 4]
+    assert chosen((128, 128), 16, 32, 64, "bfloat16").tile == (2, 2)
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[4], CASES[10]], ids=str)

@@ -1,0 +1,25 @@
+"""The bilinear algorithm gives the sums that it stands for, with as few products as there can be."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxgan.ops.toom_cook import matrices
+
+
+@given(st.sampled_from([(1, 1), (2, 2), (3, 2), (4, 2), (2, 3), (3, 3), (2, 4)]), st.integers(0, 2**32 - 1))
+def test_outputs_are_the_sliding_sums(form, seed):
+    outputs, taps = form
+    rng = np.random.default_rng(seed)
+    x, w = rng.normal(size=outputs + taps - 1), rng.normal(size=taps)
+    m = matrices(outputs, taps)
+    got = (m.input @ x) * (m.kernel @ w) @ m.output
+    np.testing.assert_allclose(got, np.correlate(x, w, "valid"), atol=1e-12)
+    assert len(m.input) == len(m.kernel) == len(m.output) == outputs + taps - 1
+
+
+@pytest.mark.parametrize("form", [(2, 2), (2, 3)])
+def test_small_tiles_need_additions_only(form):
+    assert set(np.unique(np.abs(matrices(*form).kernel))) <= {0, 1}
+    assert set(np.unique(np.abs(matrices(*form).input))) <= {0, 0.5, 1}
