@@ -186,7 +186,7 @@ class TrainConfig:
     `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated;
     without one the latest checkpoint is the best. `early_stopping_patience` counts epochs without a better value of it
     (0: never stops early).
-    `steps_per_call` 0 lets the backend choose how many iterations are one dispatch.
+    `steps_per_call` 0 runs as many iterations a dispatch as take ten seconds (at most 32; on CPU 8).
     `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
     """
 

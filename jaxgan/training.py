@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -34,14 +33,11 @@ from jaxgan.data.open import open_dataset
 from jaxgan.data.source import open_source
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Evaluator, higher_is_better
+from jaxgan.pace import Pace
 from jaxgan.progress import Progress
 from jaxgan.recipe import build_gan
 from jaxgan.reporting.log import MetricsLog
 from jaxgan.step import METRICS, train_many
-
-# Iterations a dispatch: enough to hide the host's work, few enough that a stop signal is soon heard.
-STEPS_PER_CALL = {"cpu": 1}
-STEPS_PER_CALL_ACCELERATOR = 32
 
 
 class Interrupted(Exception):
@@ -135,14 +131,14 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
 def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
     """Step, evaluate, log, judge, save, sample: the contract of this module."""
     settings = config.train
-    length = settings.steps_per_call or STEPS_PER_CALL.get(jax.default_backend(), STEPS_PER_CALL_ACCELERATOR)
+    pace = Pace(settings.steps_per_call)
     program = parallel.map_train(partial(train_many, gan, source.fetch), data_axes=source.data_axes)
     state = parallel.replicate(state)
 
     def draw(step: int) -> tuple[int, Any]:
         """How many iterations the next call runs, and their reals on the way to the devices."""
-        count = int(min(length, total - step, books.next_boundary(step) - step))
-        return count, parallel.split_batch(source.draws(step, count, length))
+        count = int(min(pace.iterations, total - step, books.next_boundary(step) - step))
+        return count, parallel.split_batch(source.draws(step, count, pace.longest))
 
     with _bar(step, total) as bar:
         count, draws = draw(step)
@@ -153,7 +149,9 @@ def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
             if step < total:
                 count, draws = draw(step)  # While the devices work.
             metrics = parallel.to_host(metrics)
-            rate = done * clock.images_per_iteration / (time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            pace.ran(done, seconds)
+            rate = done * clock.images_per_iteration / seconds
             evaluated = books.evaluate(step, state)
             books.log(step - done, done, metrics, rate, evaluated)
             bar.update(done)

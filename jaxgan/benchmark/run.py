@@ -21,6 +21,7 @@ from jaxgan.benchmark.torch_baseline import TorchWorkload, check
 from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.config import PRECISIONS, Config
 from jaxgan.errors import InputError
+from jaxgan.pace import Pace
 from jaxgan.presets import load_config
 
 ALL = ("mnist.py:wgan_gp", "pathmnist.py", "cell256.py", "panda256.py", "mri64.py")
@@ -70,14 +71,17 @@ def benchmark(args: Namespace) -> dict[str, Any]:
 
 
 def _row(name: str, config: Config, devices: int, compare: list[str], seconds: float, peak: float) -> dict[str, Any]:
-    iterations = 1 if jax.default_backend() == "cpu" else 16
     flops, moved = work(config)
-    ours = Workload(config, devices, iterations)
+    pace = Pace()
+    ours = Workload(config, devices, pace.longest)
+    for _ in range(2):
+        pace.ran(1, ours.run(1)[0])
+    ours.iterations = iterations = pace.iterations
     contenders: dict[str, Any] = {"jaxgan": ours}
     if "noinput" in compare:
         contenders["noinput"] = Workload(config, devices, iterations, resident=False)
     if "plain" in compare and devices == 1:
-        contenders["plain"] = PlainWorkload(config, iterations)
+        contenders["plain"] = PlainWorkload(config, 1)
     if "torch" in compare and devices == 1:
         contenders["torch"] = TorchWorkload(config, iterations, num_classes(config))
     times, idle = _time(contenders, seconds)

@@ -34,7 +34,7 @@ class Workload:
     Args:
       config: what to run; `config.train.batch_size` counts all devices used.
       devices: how many of this machine's devices.
-      iterations: K.
+      iterations: the K that a call runs; may be lowered later.
       resident: gather the reals from a resident set, as training does; else take the same ones every time, which
         shows what the gathering costs.
     """
@@ -70,16 +70,18 @@ class Workload:
             used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
         )
 
-    def run(self) -> tuple[float, float]:
-        """One dispatch; returns (seconds an iteration, share of the time in which the host only waited)."""
+    def run(self, iterations: int = 0) -> tuple[float, float]:
+        """One dispatch, of K iterations or of fewer; returns (seconds of one, share of the time in which the host only
+        waited)."""
+        iterations = iterations or self.iterations
         began = time.perf_counter()
-        self._state, metrics = self._call(self._state, self._data, self._draws, np.int32(self.iterations))
+        self._state, metrics = self._call(self._state, self._data, self._draws, np.int32(iterations))
         dispatched = time.perf_counter()
         jax.block_until_ready((self._state, metrics))
         ended = time.perf_counter()
         if not np.isfinite(np.asarray(metrics["critic_loss"])).all():
             raise FloatingPointError("the benchmark's losses are not finite: its timings would mean nothing")
-        return (ended - began) / self.iterations, (ended - dispatched) / (ended - began)
+        return (ended - began) / iterations, (ended - dispatched) / (ended - began)
 
 
 class PlainWorkload:
