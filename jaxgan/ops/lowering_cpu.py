@@ -68,7 +68,7 @@ class Blocks:
 _GATHERED, _TRANSFORMED = 250, 200
 
 
-def _scheme(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
+def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
     """The scheme that should take the least time; `docs/performance.md` has the measurements behind the estimate."""
     blocks = Blocks(geometry)
     taps, size, inputs = blocks.taps, geometry.output, channels * prod(blocks.phases)
@@ -102,7 +102,7 @@ def _operations(products: int) -> float:
 def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """`C(x, w) = G* (X W)`."""
     samples = x.shape[0]
-    blocks, scheme = _scheme(geometry, samples, *w.shape[-2:])
+    blocks, scheme = choose(geometry, samples, *w.shape[-2:])
     x, w = scheme.input(blocks.input(x, scheme.blocks)), scheme.kernel(blocks.kernel(w))
     y = _dot(x, w, 2, 1, geometry.product_dtype)
     return scheme.output_adjoint(y, samples)
@@ -110,14 +110,14 @@ def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w) = X* (G W')`."""
-    blocks, scheme = _scheme(geometry, g.shape[0], *w.shape[-2:])
+    blocks, scheme = choose(geometry, g.shape[0], *w.shape[-2:])
     x = _dot(scheme.output(g), scheme.kernel(blocks.kernel(w)), 2, 2, geometry.product_dtype)
     return blocks.input_adjoint(scheme.input_adjoint(x, g.shape[0]), scheme.blocks)
 
 
 def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g) = W* (X' G)`."""
-    blocks, scheme = _scheme(geometry, x.shape[0], x.shape[-1], g.shape[-1])
+    blocks, scheme = choose(geometry, x.shape[0], x.shape[-1], g.shape[-1])
     x = scheme.input(blocks.input(x, scheme.blocks))
     w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g), geometry.product_dtype))
     return blocks.kernel_adjoint(w.reshape(*blocks.taps, -1, g.shape[-1]))

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan.benchmark import run, workload
+from jaxgan.benchmark import maps, run, workload
 from jaxgan.benchmark.torch_baseline import TorchWorkload
 from jaxgan.config import Config
 from jaxgan.errors import InputError
@@ -135,3 +135,33 @@ def test_pytorch_does_the_same_work(rank):
         # Biases before a norm do nothing, and class-wise norms are written as plain ones there.
         assert 0.8 < sum(p.numel() for p in module.parameters()) / ours < 1.25
     assert theirs.run()[0] > 0
+
+
+def test_maps_are_timed_under_each_scheme(preset, capsys, monkeypatch):
+    monkeypatch.setattr(maps, "REPEATS", 1)
+    maps.main([preset, "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(TINY["critic"]["widths"])
+    for line in lines:
+        assert line.startswith("4 x ")
+        assert line.count("*") == 1
+        assert {"columns", "2x2", "4x4"} <= set(line.replace("*", "").replace(":", " ").split())
+
+
+def test_what_takes_minutes_is_run_once():
+    class Contender:
+        iterations = 1
+
+        def __init__(self, seconds):
+            self.seconds, self.runs = seconds, 0
+
+        def run(self):
+            self.runs += 1
+            return self.seconds, 0.5
+
+    contenders = {"jaxgan": Contender(1.0), "plain": Contender(200.0)}
+    times, idle = run._time(contenders, 0.1)
+    assert times["plain"] == [200.0]
+    assert contenders["plain"].runs == 1
+    assert len(times["jaxgan"]) == len(idle) >= 3
+    assert run._time({"jaxgan": Contender(200.0)}, 0.1) == ({"jaxgan": [200.0]}, [0.5])

@@ -107,7 +107,7 @@ def test_all_schemes_compute_the_same_maps(case, outputs, monkeypatch):
     if outputs is not None:
         tile = tuple(1 if t == 1 else 2 if t == 3 else outputs for t in blocks.taps)
         scheme = Minimal(blocks.taps, geometry.output, tile)
-    monkeypatch.setattr(lowering_cpu, "_scheme", lambda *_: (blocks, scheme))
+    monkeypatch.setattr(lowering_cpu, "choose", lambda *_: (blocks, scheme))
     for name, operands in pairs(x, w, g).items():
 
         def both(a, b, name=name):
@@ -128,7 +128,7 @@ def test_large_tiles_keep_float32_accuracy(size, samples, tile, monkeypatch):
         for shape in ((samples, *size, 16), (*geometry.kernel, 16, 16), (samples, *geometry.output, 16))
     )
     blocks = lowering_cpu.Blocks(geometry)
-    monkeypatch.setattr(lowering_cpu, "_scheme", lambda *_: (blocks, Minimal(blocks.taps, geometry.output, tile)))
+    monkeypatch.setattr(lowering_cpu, "choose", lambda *_: (blocks, Minimal(blocks.taps, geometry.output, tile)))
     for name, operands in pairs(x, w, g).items():
         exact = lowering_native.MAPS[name](geometry, *operands)
         rounded = quickly(partial(lowering_cpu.MAPS[name], geometry))(*(jnp.float32(a) for a in operands))
@@ -141,7 +141,7 @@ def test_choice_of_scheme():
 
     def chosen(size, samples, channels, features, dtype="float32"):
         geometry = Geometry.resolve(size, (4,) * len(size), 2, "SAME", dtype)
-        return lowering_cpu._scheme(geometry, samples, channels, features)[1]
+        return lowering_cpu.choose(geometry, samples, channels, features)[1]
 
     assert isinstance(chosen((256, 256), 16, 1, 32), Columns)
     assert isinstance(chosen((4, 4), 1, 512, 512), Columns)
