@@ -82,7 +82,7 @@ def test_memorisation_flags_a_generator_that_copies(noise):
     fresh = memorisation(train, normal(100, 20) + 3)
     assert not fresh.flagged
     assert fresh.score < 0.05
-    assert 0.2 < fresh.authenticity < 0.8
+    assert 0.4 < fresh.authenticity < 0.95  # 0.70 with a standard deviation of 0.05
     mixed = memorisation(train, np.concatenate([train[:20], normal(80, 20) + 3]))
     assert mixed.score == pytest.approx(0.2, abs=0.05)
     assert mixed.flagged
