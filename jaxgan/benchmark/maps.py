@@ -1,6 +1,6 @@
 """How long each map of each convolution of a preset's critic takes under each scheme of the CPU lowering:
 
-    python -m jaxgan.benchmark.maps configs/cell256.py [BATCH]
+    python -m jaxgan.benchmark.maps configs/cell256.py [--batch_size N]
 
 Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch); `*` marks the
 scheme that the lowering chooses. In a whole update the maps share transforms, so the sum of a row is an upper bound.
@@ -8,9 +8,8 @@ scheme that the lowering chooses. In a whole update the maps share transforms, s
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 from unittest import mock
 
@@ -18,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgan import cli
+from jaxgan.benchmark.workload import best_seconds
 from jaxgan.config import Config
 from jaxgan.models.layers import Conv
 from jaxgan.ops import lowering_cpu
@@ -29,12 +30,12 @@ from jaxgan.presets import load_config
 REPEATS, ROUNDS = 16, 3
 
 
-def layers(config: Config) -> Iterator[tuple[Geometry, int, int, int]]:
+def layers(config: Config, batch_size: int) -> Iterator[tuple[Geometry, int, int, int]]:
     """(geometry, samples, channels, features) of each convolution of the critic."""
     channels, shape = config.data.channels, config.data.shape[:-1]
     for features in config.critic.widths:
         geometry = Geometry.resolve(shape, (Conv.kernel,) * len(shape), Conv.stride, "SAME")
-        yield geometry, 2 * config.train.batch_size, channels, features
+        yield geometry, 2 * batch_size, channels, features
         channels, shape = features, geometry.output
 
 
@@ -57,13 +58,7 @@ def milliseconds(function: Callable, a: jax.Array, b: jax.Array) -> float:
 
     start = jnp.zeros(result.shape, result.dtype)
     program = jax.jit(lambda a, b: lax.fori_loop(0, REPEATS, body, (start, a))[0]).lower(a, b).compile()
-    jax.block_until_ready(program(a, b))
-    best = float("inf")
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        jax.block_until_ready(program(a, b))
-        best = min(best, time.perf_counter() - began)
-    return best / REPEATS * 1e3
+    return best_seconds(partial(program, a, b), ROUNDS) / REPEATS * 1e3
 
 
 def measure(geometry: Geometry, samples: int, channels: int, features: int) -> dict[str, list[float]]:
@@ -73,11 +68,8 @@ def measure(geometry: Geometry, samples: int, channels: int, features: int) -> d
     w = jax.random.normal(keys[1], (*geometry.kernel, channels, features))
     g = jax.random.normal(keys[2], (samples, *geometry.output, features))
     blocks, chosen = lowering_cpu.choose(geometry, samples, channels, features)
-    known = schemes(geometry)
-    if not any(_name(s) == _name(chosen) for s in known):
-        known.append(chosen)
     times = {}
-    for scheme in known:
+    for scheme in {_name(s): s for s in [*schemes(geometry), chosen]}.values():
         with mock.patch.object(lowering_cpu, "choose", lambda *_, scheme=scheme: (blocks, scheme)):
             mark = "*" if _name(scheme) == _name(chosen) else ""
             times[_name(scheme) + mark] = [
@@ -91,11 +83,14 @@ def _name(scheme: Columns | Minimal) -> str:
     return "columns" if isinstance(scheme, Columns) else "x".join(map(str, scheme.tile))
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line a layer."""
-    config = load_config(arguments[0])
-    for geometry, samples, channels, features in layers(config):
-        samples = 2 * int(arguments[1]) if len(arguments) > 1 else samples
+    parser = cli.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
+    parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
+    parser.add_argument("--batch_size", type=int, help="default: the preset's")
+    args = parser.parse_args(arguments)
+    config = load_config(args.config)
+    for geometry, samples, channels, features in layers(config, args.batch_size or config.train.batch_size):
         work = 2 * samples * prod(geometry.output) * prod(geometry.kernel) * channels * features / 1e9
         size = "x".join(map(str, geometry.size))
         times = measure(geometry, samples, channels, features)
@@ -104,4 +99,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    cli.run(main)

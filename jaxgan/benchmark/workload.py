@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -157,13 +158,18 @@ def matrix_peak(precision: str, size: int = 2048, repeats: int = 8) -> float:
         size = 8192
     a, b = (jax.random.normal(jax.random.key(i), (size, size), jnp.dtype(precision)) for i in (0, 1))
     product = jax.jit(partial(jnp.dot, preferred_element_type=jnp.float32))
-    jax.block_until_ready(product(a, b))
-    best = float("inf")
+    return 2.0 * size**3 / best_seconds(partial(product, a, b), repeats)
+
+
+def best_seconds(call: Callable[[], Any], repeats: int) -> float:
+    """The shortest of some runs, after one that is not timed."""
+    jax.block_until_ready(call())
+    times = []
     for _ in range(repeats):
         began = time.perf_counter()
-        jax.block_until_ready(product(a, b))
-        best = min(best, time.perf_counter() - began)
-    return 2.0 * size**3 / best
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - began)
+    return min(times)
 
 
 def with_options(config: Config, batch_size: int | None, precision: str, devices: int) -> Config:

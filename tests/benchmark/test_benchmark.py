@@ -139,7 +139,7 @@ def test_pytorch_does_the_same_work(rank):
 
 def test_maps_are_timed_under_each_scheme(preset, capsys, monkeypatch):
     monkeypatch.setattr(maps, "REPEATS", 1)
-    maps.main([preset, "2"])
+    maps.main([preset, "--batch_size", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(TINY["critic"]["widths"])
     for line in lines:
