@@ -23,7 +23,7 @@ from jaxgan.config import (
     TrainConfig,
     to_config_dict,
 )
-from jaxgan.presets import choose
+from jaxgan.config.presets import choose
 
 
 def preset(variant: str = "gan") -> Config:

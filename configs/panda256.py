@@ -10,7 +10,7 @@ These are the plain networks; progressive growing, self-attention and residual b
 Hardware: one GPU. Figure to expect: not measured yet.
 """
 
-from jaxgan.augment import Augmentation
+from jaxgan.augment.reals import Augmentation
 from jaxgan.config import (
     Config,
     CriticConfig,

@@ -8,12 +8,12 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "train": "jaxgan.training",
-    "open_data": "jaxgan.training",
-    "load_trained_model": "jaxgan.trained",
-    "generate_samples": "jaxgan.trained",
-    "generate_interpolation": "jaxgan.trained",
-    "TrainedModel": "jaxgan.trained",
+    "train": "jaxgan.training.loop",
+    "open_data": "jaxgan.training.loop",
+    "load_trained_model": "jaxgan.inference.trained_model",
+    "generate_samples": "jaxgan.inference.trained_model",
+    "generate_interpolation": "jaxgan.inference.trained_model",
+    "TrainedModel": "jaxgan.inference.trained_model",
     "Config": "jaxgan.config",
     "InputError": "jaxgan.errors",
 }

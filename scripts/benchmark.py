@@ -8,7 +8,7 @@ A ratio above 1 means that jaxgan is faster. Batch sizes are a device's: with --
 Exit status: 0 success, 2 wrong input (one line on stderr), 1 anything else.
 """
 
-from jaxgan import cli
+from jaxgan.commands import cli
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--output", metavar="FILE.json", help="write the report there")
     args = parser.parse_args()
 
-    from jaxgan.benchmark.run import benchmark
+    from jaxgan.commands.benchmark import benchmark
 
     benchmark(args)
 

@@ -9,7 +9,7 @@ VGG16 (reported as fd_vgg16, kd_vgg16, ...), or FID's Inception-v3 once its weig
 2 wrong input (one line on stderr, nothing written), 1 anything else.
 """
 
-from jaxgan import cli
+from jaxgan.commands import cli
 
 
 def main() -> int:
@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     args = parser.parse_args()
 
-    from jaxgan.compilation import use_compilation_cache
-    from jaxgan.evaluation.run import evaluate_command, redraw
+    from jaxgan.commands.compilation_cache import use_compilation_cache
+    from jaxgan.commands.evaluate import evaluate_command, redraw
 
     use_compilation_cache()
     if args.figures_only:

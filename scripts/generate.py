@@ -8,7 +8,7 @@ The same checkpoint, seed and count give the same bytes on the same device. Exit
 line on stderr, nothing written), 1 anything else.
 """
 
-from jaxgan import cli
+from jaxgan.commands import cli
 
 
 def main() -> int:
@@ -36,8 +36,8 @@ def main() -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     args = parser.parse_args()
 
-    from jaxgan.compilation import use_compilation_cache
-    from jaxgan.generation import generate_files
+    from jaxgan.commands.compilation_cache import use_compilation_cache
+    from jaxgan.commands.generate import generate_files
 
     use_compilation_cache()
     for path in generate_files(args):

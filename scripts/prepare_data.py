@@ -11,12 +11,12 @@ Exit status: 0 done, 1 the check found something wrong, 2 wrong usage or input.
 
 import dataclasses
 
-from jaxgan import cli
-from jaxgan.data import commands
-from jaxgan.data.convert import DTYPES, NORMALISATIONS, Conversion
-from jaxgan.data.geometry import FITS, INTERPOLATIONS
-from jaxgan.data.patches import Cutting
-from jaxgan.data.prepare import Policy
+from jaxgan.commands import cli
+from jaxgan.commands import prepare_data as commands
+from jaxgan.data.listing.patches import Cutting
+from jaxgan.data.preparing.convert import DTYPES, NORMALISATIONS, Conversion
+from jaxgan.data.preparing.geometry import FITS, INTERPOLATIONS
+from jaxgan.data.preparing.prepare import Policy
 from jaxgan.data.scaling import POLICIES
 
 _HELP = {

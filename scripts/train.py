@@ -8,7 +8,7 @@ Any field of the configuration is set with --config.SECTION.FIELD=VALUE. Exit st
 on stderr), 1 anything else, a stop by SIGTERM or SIGINT among them (after a checkpoint: the same command goes on).
 """
 
-from jaxgan import cli
+from jaxgan.commands import cli
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--augment_preview", metavar="FILE.png", help="draw augmented reals there, and train nothing")
     args, overrides = parser.parse_known_args()
 
-    from jaxgan.launch import launch
+    from jaxgan.commands.train import launch
 
     return launch(args, overrides)
 

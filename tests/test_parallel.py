@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jaxgan import parallel
-from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import InputError
+from jaxgan.runs.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 TRAIN = """
@@ -24,7 +24,7 @@ from jaxgan import parallel
 parallel.initialize()
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
-from jaxgan.training import train
+from jaxgan.training.loop import train
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1)).astype(np.uint8)
 config = Config.from_dict({
     "data": {"size": 8, "source": sys.argv[3]},

@@ -17,14 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgan import cli
 from jaxgan.benchmark.workload import best_seconds
+from jaxgan.commands import cli
 from jaxgan.config import Config
+from jaxgan.config.presets import load_config
 from jaxgan.models.layers import Conv
 from jaxgan.ops import lowering_cpu
 from jaxgan.ops.geometry import Geometry
 from jaxgan.ops.schemes import Columns, Minimal
-from jaxgan.presets import load_config
 
 # One compiled program repeats a map, so that its temporaries are reused as they are in training.
 REPEATS, ROUNDS = 16, 3

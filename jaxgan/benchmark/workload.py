@@ -14,9 +14,9 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.step import critic_update, generator_update, train_many
 from jaxgan.ops.conv import lowering
-from jaxgan.recipe import build_gan
-from jaxgan.step import critic_update, generator_update, train_many
 
 # Classes of a conditional preset's random labels.
 CLASSES = 2

@@ -9,13 +9,13 @@ import re
 import tempfile
 from pathlib import Path
 
-from jaxgan.data import fingerprint
-from jaxgan.data.archives import find_idx, find_npz, list_idx, list_npz
-from jaxgan.data.collection import CACHE_SUFFIX, Collection, guess_rank, list_folder, walk
-from jaxgan.data.convert import Conversion
 from jaxgan.data.dataset import Dataset
-from jaxgan.data.prepare import Policy, prepare
-from jaxgan.data.prepared import find_prepared, load_record, open_prepared
+from jaxgan.data.listing.archives import find_idx, find_npz, list_idx, list_npz
+from jaxgan.data.listing.collection import CACHE_SUFFIX, Collection, guess_rank, list_folder, walk
+from jaxgan.data.preparing import fingerprint
+from jaxgan.data.preparing.convert import Conversion
+from jaxgan.data.preparing.prepare import Policy, prepare
+from jaxgan.data.preparing.prepared import find_prepared, load_record, open_prepared
 from jaxgan.errors import InputError
 
 

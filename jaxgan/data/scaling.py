@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.statistics import Chunks, Statistics, count_outside, summarise
+from jaxgan.data.preparing.statistics import Chunks, Statistics, count_outside, summarise
 from jaxgan.errors import InputError
 
 POLICIES = ("range", "minmax", "percentile", "fixed")

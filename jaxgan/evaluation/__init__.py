@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxgan.evaluation.evaluation import (
+from jaxgan.evaluation.evaluate import (
     ALL_METRICS,
     DEFAULT_METRICS,
     Evaluation,
@@ -11,8 +11,8 @@ from jaxgan.evaluation.evaluation import (
     parse_metrics,
 )
 from jaxgan.evaluation.evaluator import Evaluator
-from jaxgan.evaluation.extractor import Extractor, choose_extractor
 from jaxgan.evaluation.measures import higher_is_better
+from jaxgan.evaluation.networks.extractor import Extractor, choose_extractor
 
 __all__ = [
     "ALL_METRICS",

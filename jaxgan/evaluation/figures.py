@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.scaling import Scaling
-from jaxgan.evaluation.evaluation import Evaluation
+from jaxgan.evaluation.evaluate import Evaluation
 from jaxgan.evaluation.sources import Source
 
 SHOWN = 8

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from jaxgan.data.scaling import Scaling
-from jaxgan.evaluation import histogram, inception_score, kernel, msssim, prdc, swd
-from jaxgan.evaluation.extractor import Extractor
-from jaxgan.evaluation.frechet import frechet_distance, moments_of
-from jaxgan.evaluation.memorisation import Memorisation, memorisation
-from jaxgan.evaluation.spectrum import spectrum_distance
+from jaxgan.evaluation.metrics import histogram, inception_score, kernel, msssim, prdc, swd
+from jaxgan.evaluation.metrics.frechet import frechet_distance, moments_of
+from jaxgan.evaluation.metrics.memorisation import Memorisation, memorisation
+from jaxgan.evaluation.metrics.spectrum import spectrum_distance
+from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.summary import WITH_FEATURES, Summary
 
 FEWEST_PER_CLASS = 20

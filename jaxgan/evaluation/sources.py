@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data import fingerprint
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.open import list_source
+from jaxgan.data.preparing import fingerprint
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 

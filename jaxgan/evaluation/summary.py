@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.evaluation.extractor import Extractor
-from jaxgan.evaluation.frechet import Moments, add_moments, finish_moments, start_moments
-from jaxgan.evaluation.histogram import count_values
-from jaxgan.evaluation.inception_score import inception_score
-from jaxgan.evaluation.memorisation import pixel_descriptors
-from jaxgan.evaluation.msssim import pair_similarity
-from jaxgan.evaluation.spectrum import radial_power
+from jaxgan.evaluation.metrics.frechet import Moments, add_moments, finish_moments, start_moments
+from jaxgan.evaluation.metrics.histogram import count_values
+from jaxgan.evaluation.metrics.inception_score import inception_score
+from jaxgan.evaluation.metrics.memorisation import pixel_descriptors
+from jaxgan.evaluation.metrics.msssim import pair_similarity
+from jaxgan.evaluation.metrics.spectrum import radial_power
+from jaxgan.evaluation.metrics.swd import patch_descriptors
+from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.stream import Reservoir, peek, rebatch
-from jaxgan.evaluation.swd import patch_descriptors
 
 MOST_FEATURES = 10_000
 MOST_LOGITS = 50_000

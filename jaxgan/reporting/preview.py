@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.augment import OPERATIONS, Augmentation, augment
+from jaxgan.augment.reals import OPERATIONS, Augmentation, augment
 from jaxgan.errors import InputError
-from jaxgan.reporting.curves import new_figure
-from jaxgan.reporting.gallery import show
-from jaxgan.writers import atomic_files, image_grid
+from jaxgan.inference.writers import atomic_files, image_grid
+from jaxgan.reporting.metric_curves import new_figure
+from jaxgan.reporting.sample_figures import show
 
 _ROWS = 6
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgan.reporting.log import read_metrics
-from jaxgan.reporting.plots import read_json
-from jaxgan.writers import atomic_files
+from jaxgan.inference.writers import atomic_files
+from jaxgan.reporting.run_figures import read_json
+from jaxgan.runs.metrics_log import read_metrics
 
 _ORDER = (
     "samples_final",

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan.benchmark import maps, run, workload
+from jaxgan.benchmark import maps, workload
 from jaxgan.benchmark.torch_baseline import TorchWorkload
+from jaxgan.commands import benchmark as run
 from jaxgan.config import Config
 from jaxgan.errors import InputError
-from jaxgan.recipe import build_gan
+from jaxgan.gan.build import build_gan
 
 ROOT = Path(__file__).parents[2]
 TINY = {

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from jaxgan.data.archives import list_idx, list_npz
-from jaxgan.data.collection import list_folder
-from jaxgan.data.convert import Conversion
-from jaxgan.data.medmnist import check_official
+from jaxgan.data.listing.archives import list_idx, list_npz
+from jaxgan.data.listing.collection import list_folder
+from jaxgan.data.listing.medmnist import check_official
+from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import open_dataset
-from jaxgan.data.patches import Cutting, list_slides
-from jaxgan.data.prepare import prepare
-from jaxgan.data.prepared import open_prepared
+from jaxgan.data.preparing.convert import Conversion
+from jaxgan.data.preparing.prepare import prepare
+from jaxgan.data.preparing.prepared import open_prepared
 from jaxgan.data.readers import SUFFIXES, read_file, suffix_of
 from jaxgan.errors import InputError
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from jaxgan.evaluation import evaluate
-from jaxgan.evaluation.extractor import inception_extractor
-from jaxgan.evaluation.frechet import frechet_distance, moments_of
-from jaxgan.evaluation.inception_score import inception_score
-from jaxgan.evaluation.kernel import kernel_distance
-from jaxgan.evaluation.msssim import WEIGHTS, ms_ssim
-from jaxgan.evaluation.prdc import precision_recall
-from jaxgan.evaluation.weights import read_tensors
+from jaxgan.evaluation.metrics.frechet import frechet_distance, moments_of
+from jaxgan.evaluation.metrics.inception_score import inception_score
+from jaxgan.evaluation.metrics.kernel import kernel_distance
+from jaxgan.evaluation.metrics.msssim import WEIGHTS, ms_ssim
+from jaxgan.evaluation.metrics.prdc import precision_recall
+from jaxgan.evaluation.networks.extractor import inception_extractor
+from jaxgan.evaluation.networks.weights import read_tensors
 
 pytestmark = pytest.mark.parity
 SIZES = (28, 64, 299)
@@ -98,7 +98,7 @@ def reference_outputs(reference, batch):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_inception_features_are_torch_fidelitys(networks, size):
-    from jaxgan.evaluation.inception import FEATURES, InceptionV3
+    from jaxgan.evaluation.networks.inception import FEATURES, InceptionV3
 
     reference, ours = networks
     batch = images(size, 2)
@@ -109,7 +109,7 @@ def test_inception_features_are_torch_fidelitys(networks, size):
 
 
 def test_fid_kid_is_on_the_same_images(fidelity, networks):
-    from jaxgan.evaluation.inception import InceptionV3
+    from jaxgan.evaluation.networks.inception import InceptionV3
 
     reference, ours = networks
     real, generated = images(32, 6, seed=1), images(32, 6, seed=2)

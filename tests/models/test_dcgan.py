@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxgan.config import NORMS
+from jaxgan.gan.state import bind
 from jaxgan.models.dcgan import Critic, Generator
 from jaxgan.models.layers import Conv, Norm, spectral_normalise
-from jaxgan.state import bind
 
 KEY = jax.random.key(0)
 

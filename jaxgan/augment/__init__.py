@@ -1,0 +1,1 @@
+"""Changes to samples on the device, inside the compiled update."""

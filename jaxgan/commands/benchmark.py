@@ -1,0 +1,209 @@
+"""From the command line of `scripts/benchmark.py` to a table and a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jaxgan
+from jaxgan import parallel
+from jaxgan.benchmark.torch_baseline import TorchWorkload, check
+from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
+from jaxgan.config import PRECISIONS, Config
+from jaxgan.config.presets import load_config
+from jaxgan.errors import InputError
+from jaxgan.training.call_length import Pace
+
+ALL = ("mnist.py:wgan_gp", "pathmnist.py", "cell256.py", "panda256.py", "mri64.py")
+COMPARISONS = ("plain", "torch", "noinput")
+_ROUNDS = 5
+# A first run that took as many seconds is not spoiled by having been the first: it counts, and is the only one.
+_MINUTES = 90.0
+
+
+def benchmark(args: Namespace) -> dict[str, Any]:
+    """Times presets and prints a table; returns (and with `args.output` writes) the report.
+
+    Args:
+      args: config, batch_size, precision, devices, compare, seconds, output.
+
+    Raises:
+      InputError: no such preset, precision, comparison or number of devices, a batch of 0, or PyTorch missing.
+    """
+    presets = _presets(args.config)
+    precisions = _choices("--precision", args.precision, PRECISIONS)
+    compare = _choices("--compare", args.compare, COMPARISONS) if args.compare else []
+    counts = _devices(args.devices)
+    if args.batch_size is not None and args.batch_size < 1:
+        raise InputError(f"--batch_size {args.batch_size} is not valid: give 1 or more")
+    output = Path(args.output) if args.output else None
+    if output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
+        raise InputError(f"--output {output} cannot be written: give a file in a folder that exists")
+    if "torch" in compare:
+        for config in presets.values():
+            check(config)
+
+    peaks = {precision: matrix_peak(precision) for precision in precisions}
+    report = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
+    print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
+    print("matrix peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()))
+    print(_HEADER)
+    for name, preset in presets.items():
+        for precision in precisions:
+            for devices in counts:
+                config = with_options(preset, args.batch_size, precision, devices)
+                row = _row(name, config, devices, compare, args.seconds, peaks[precision] * devices)
+                report["rows"].append(row)
+                print(_line(row), flush=True)
+    if output is not None:
+        temporary = output.with_name(f".tmp-{os.getpid()}-{output.name}")
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+        os.replace(temporary, output)
+    return report
+
+
+def _row(name: str, config: Config, devices: int, compare: list[str], seconds: float, peak: float) -> dict[str, Any]:
+    flops, moved = work(config)
+    pace = Pace()
+    ours = Workload(config, devices, pace.longest)
+    for _ in range(2):
+        pace.ran(1, ours.run(1)[0])
+    ours.iterations = iterations = pace.iterations
+    contenders: dict[str, Any] = {"jaxgan": ours}
+    if "noinput" in compare:
+        contenders["noinput"] = Workload(config, devices, iterations, resident=False)
+    if "plain" in compare and devices == 1:
+        contenders["plain"] = PlainWorkload(config, 1)
+    if "torch" in compare and devices == 1:
+        contenders["torch"] = TorchWorkload(config, iterations, num_classes(config))
+    times, idle = _time(contenders, seconds)
+    spread = {label: _spread(values) for label, values in times.items()}
+    median = spread["jaxgan"]["median"]
+    images = config.objective.resolved().n_critic * config.train.batch_size
+    return {
+        "preset": name,
+        "precision": config.train.precision,
+        "batch_size": config.train.batch_size,
+        "devices": devices,
+        "seconds_per_iteration": spread["jaxgan"],
+        "images_per_second": images / median,
+        "images_per_second_per_device": images / median / devices,
+        "compile_seconds": ours.compile_seconds,
+        "flops_per_iteration": flops,
+        "bytes_per_iteration_unfused": moved,
+        "peak_share": flops / median / peak,
+        "peak_memory_bytes": parallel.peak_memory(devices) or ours.memory_bytes,
+        "host_idle_share": statistics.median(idle),
+        "compare": {
+            label: {"seconds_per_iteration": values, "ratio": values["median"] / median}
+            for label, values in spread.items()
+            if label != "jaxgan"
+        },
+    }
+
+
+def _time(contenders: Mapping[str, Any], seconds: float) -> tuple[dict[str, list[float]], list[float]]:
+    """Seconds an iteration of each, interleaved so that a busy machine slows all alike; and our host's idle shares.
+
+    A contender that takes far longer than the others is run less often, at least twice; one that takes minutes, once.
+    """
+    times: dict[str, list[float]] = {label: [] for label in contenders}
+    idle: list[float] = []
+    warm = {}
+    for label, contender in contenders.items():
+        once, waiting = contender.run()
+        warm[label] = once * contender.iterations
+        if warm[label] > _MINUTES:
+            times[label].append(once)
+            idle.extend([waiting] if label == "jaxgan" else [])
+        else:
+            warm[label] = contender.run()[0] * contender.iterations
+    rounds = max(_ROUNDS, min(200, int(seconds / sum(warm.values()))))
+    deadline = time.monotonic() + max(seconds, 3 * sum(warm.values()))
+    for number in range(rounds):
+        for label, contender in contenders.items():
+            slow = len(times[label]) >= 2 and warm[label] > 5 * min(warm.values()) and number % 5
+            if slow or warm[label] > _MINUTES:
+                continue
+            elapsed, waiting = contender.run()
+            times[label].append(elapsed)
+            if label == "jaxgan":
+                idle.append(waiting)
+        if number >= 2 and time.monotonic() > deadline:
+            break
+    return times, idle
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def _presets(spec: str) -> dict[str, Config]:
+    if spec != "all":
+        return {Path(spec).name.replace(".py", ""): load_config(spec)}
+    folder = Path(jaxgan.__file__).parents[1] / "configs"
+    return {name.replace(".py", ""): load_config(str(folder / name)) for name in ALL}
+
+
+def _choices(flag: str, text: str, known: tuple[str, ...]) -> list[str]:
+    chosen = text.split(",")
+    for choice in chosen:
+        if choice not in known:
+            raise InputError(f"{flag} {choice!r} is not known: choose from {','.join(known)}")
+    return chosen
+
+
+def _devices(text: str) -> list[int]:
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--devices {text!r} is not valid: give numbers, e.g. 1,2,4") from None
+    present = jax.local_device_count()
+    for count in counts:
+        if not 1 <= count <= present:
+            way_out = "; on CPU set JAX_NUM_CPU_DEVICES" if jax.default_backend() == "cpu" else ""
+            raise InputError(f"--devices {count} is not valid: this machine has {present} device(s){way_out}")
+    return counts
+
+
+def _device() -> str:
+    device = jax.local_devices()[0]
+    kind = device.device_kind
+    return f"{kind} ({os.cpu_count()} cores)" if device.platform == "cpu" else kind
+
+
+def _versions(compare: list[str]) -> dict[str, str]:
+    names = ["jax", "flax", "optax", "numpy", *(["torch"] if "torch" in compare else [])]
+    python = sys.version.split()[0]
+    return {"jaxgan": jaxgan.__version__, "python": python} | {name: metadata.version(name) for name in names}
+
+
+_HEADER = (
+    f"{'preset':<18} {'precision':<9} {'batch':>5} {'dev':>3} {'ms/iteration (min-max)':>26} {'images/s':>9}"
+    f" {'GFLOP':>8} {'peak':>5} {'MiB':>7} {'compile':>8} {'idle':>5}  against"
+)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    t = {key: 1e3 * value for key, value in row["seconds_per_iteration"].items()}
+    against = ", ".join(
+        f"{label} {1e3 * other['seconds_per_iteration']['median']:.1f} ms = {other['ratio']:.2f}x"
+        for label, other in row["compare"].items()
+    )
+    timing = f"{t['median']:.1f} ({t['min']:.1f}-{t['max']:.1f})"
+    memory, compiling, idle = row["peak_memory_bytes"] / 2**20, row["compile_seconds"], row["host_idle_share"]
+    return (
+        f"{row['preset']:<18} {row['precision']:<9} {row['batch_size']:>5} {row['devices']:>3} {timing:>26}"
+        f" {row['images_per_second']:>9.0f} {row['flops_per_iteration'] / 1e9:>8.1f} {row['peak_share']:>5.0%}"
+        f" {memory:>7.0f} {compiling:>7.1f}s {idle:>5.0%}  {against}"
+    )

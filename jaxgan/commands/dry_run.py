@@ -1,0 +1,73 @@
+"""What a run would be, without running it: settings, networks layer by layer, memory of a step."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import parallel
+from jaxgan.config import Config
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.state import layer_table
+from jaxgan.gan.step import train_many
+from jaxgan.models import build_critic, build_generator
+
+
+def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
+    """The report of `--dry_run`, as text.
+
+    Memory is what XLA reserves for one compiled call: state, temporaries and outputs of one device; a resident dataset
+    comes on top.
+
+    Args:
+      config: a validated config.
+      data_dir: the data, for the number of classes and samples; None: as many classes as a conditional model needs
+        at least (2).
+
+    Raises:
+      InputError: the data or the batch size do not fit.
+    """
+    parallel.check_batch_size(config.train.batch_size)
+    num_classes, lines = (2 if config.data.labelled else 0), []
+    if data_dir is not None:
+        from jaxgan.training.loop import check_fit, open_data
+
+        dataset = open_data(config, data_dir)
+        check_fit(config, dataset)
+        num_classes = dataset.num_classes
+        size = dataset.nbytes / 2**20
+        shape, dtype = list(dataset.shape), dataset.scaling.dtype
+        lines.append(f"data: {dataset.name}, {dataset.size} samples {shape} {dtype}, {size:.1f} MiB")
+    lines.append("config: " + json.dumps(config.to_dict(), indent=2))
+    labels = jnp.zeros((1,), jnp.int32)
+    inputs = {"generator": (config.generator.latent_dim,), "critic": config.data.shape}
+    modules = {"generator": build_generator(config, num_classes), "critic": build_critic(config, num_classes)}
+    for name, module in modules.items():
+        rows, count = layer_table(module, jnp.zeros((1, *inputs[name])), labels)
+        lines.append(f"\n{name}: {count:,} parameters")
+        width = max(len(row[0]) for row in rows)
+        lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
+    lines += ["", _memory(config, num_classes)]
+    return "\n".join(lines)
+
+
+def _memory(config: Config, num_classes: int) -> str:
+    objective, batch = config.objective.resolved(), config.train.batch_size
+    gan, state = build_gan(config, num_classes, axis_name=parallel.AXIS)
+
+    def fetch(data, draw):
+        images, labels = draw
+        return images, labels if num_classes else None
+
+    shape = (1, objective.n_critic, batch // parallel.process_count())
+    draws = parallel.split_batch((np.zeros((*shape, *config.data.shape), np.float32), np.zeros(shape, np.int32)))
+    compiled = parallel.map_train(partial(train_many, gan, fetch)).lower(state, (), draws, 1).compile()
+    used = compiled.memory_analysis()
+    total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
+    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    return f"memory of one step: {total / 2**20:.1f} MiB a device, of which the state is {arrays / 2**20:.1f} MiB"

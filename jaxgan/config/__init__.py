@@ -1,0 +1,27 @@
+"""What a run is made of: validated dataclasses, presets, overrides. No JAX operation is imported here."""
+
+from jaxgan.augment.reals import Augmentation
+from jaxgan.config.schema import (
+    Config,
+    CriticConfig,
+    DataConfig,
+    EvaluateConfig,
+    GeneratorConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainConfig,
+    to_config_dict,
+)
+
+__all__ = [
+    "Augmentation",
+    "Config",
+    "CriticConfig",
+    "DataConfig",
+    "EvaluateConfig",
+    "GeneratorConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "TrainConfig",
+    "to_config_dict",
+]

@@ -1,0 +1,337 @@
+"""The resolved configuration of a run: frozen dataclasses that validate every field and their combinations.
+
+`configs/*.py` give an `ml_collections.ConfigDict`; `Config.from_dict` turns it once into the dataclasses below.
+Every error names the field, as it is written on the command line (`config.train.batch_size`), and the way out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxgan.augment.reals import Augmentation
+from jaxgan.config.parsing import build, not_negative, one_of, plain, positive, require
+from jaxgan.errors import InputError
+
+NORMS = ("none", "batch", "layer", "instance", "group", "spectral")
+NETWORKS = ("dcgan",)
+LOSSES = ("wgan", "vanilla", "vanilla_saturating", "hinge", "lsgan", "relativistic")
+PENALTIES = ("auto", "none", "gp", "lp", "r1", "r2", "r1+r2", "dragan")
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "linear", "cosine")
+CONDITIONINGS = ("none", "projection", "auxiliary")
+PRECISIONS = ("float32", "bfloat16")
+SOURCES = ("auto", "resident", "sharded", "streaming")
+SCALINGS = ("auto", "range", "minmax", "percentile", "fixed")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What the images are and how they reach the device.
+
+    `size`, `spatial_rank` and `channels` give the sample shape `(size,) * spatial_rank + (channels,)`.
+    `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
+    devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
+    `balanced` draws every class equally often, whatever its share of the data.
+    """
+
+    size: int = 28
+    spatial_rank: int = 2
+    channels: int = 1
+    labelled: bool = False
+    balanced: bool = False
+    scaling: str = "auto"
+    normalise: str = "none"
+    source: str = "auto"
+    resident_budget_gib: float = 2.0
+
+    def __post_init__(self):
+        positive("data", self, "size", "resident_budget_gib")
+        require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
+        require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
+        one_of("data.source", self.source, SOURCES)
+        one_of("data.scaling", self.scaling, SCALINGS)
+        one_of("data.normalise", self.normalise, ("none", "percentile"))
+        require(
+            self.labelled or not self.balanced, "data.balanced", True, "needs labels: set config.data.labelled=True"
+        )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, `(*spatial, C)`."""
+        return (self.size,) * self.spatial_rank + (self.channels,)
+
+
+def _check_network(section: str, record: GeneratorConfig | CriticConfig) -> None:
+    one_of(f"{section}.network", record.network, NETWORKS)
+    one_of(f"{section}.norm", record.norm, NORMS)
+    require(
+        bool(record.widths) and min(record.widths, default=0) > 0,
+        f"{section}.widths",
+        record.widths,
+        "give at least one width, each above 0, e.g. (64,128)",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator: `widths` run from the coarsest feature map to the finest, one upsampling by 2 each."""
+
+    network: str = "dcgan"
+    latent_dim: int = 100
+    widths: tuple[int, ...] = (128, 64)
+    norm: str = "batch"
+
+    def __post_init__(self):
+        positive("generator", self, "latent_dim")
+        _check_network("generator", self)
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig:
+    """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each."""
+
+    network: str = "dcgan"
+    widths: tuple[int, ...] = (64, 128)
+    norm: str = "none"
+    conditioning: str = "none"
+
+    def __post_init__(self):
+        _check_network("critic", self)
+        one_of("critic.conditioning", self.conditioning, CONDITIONINGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+    """The game: adversarial loss, penalty on the critic's input gradient, weight clipping.
+
+    `penalty="auto"` means "gp" for a Wasserstein loss without clipping, otherwise "none"; `n_critic=0` means 5 for a
+    Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work.
+    `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
+    `clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's cross-entropy.
+    """
+
+    loss: str = "wgan"
+    penalty: str = "auto"
+    penalty_weight: float = 10.0
+    penalty_interval: int = 1
+    drift: float = 0.0
+    clip: float = 0.0
+    n_critic: int = 0
+    auxiliary_weight: float = 1.0
+
+    def __post_init__(self):
+        one_of("objective.loss", self.loss, LOSSES)
+        one_of("objective.penalty", self.penalty, PENALTIES)
+        positive("objective", self, "penalty_interval")
+        not_negative("objective", self, "n_critic", "penalty_weight", "drift", "clip", "auxiliary_weight")
+        if self.clip and self.penalty not in ("auto", "none"):
+            raise InputError(
+                f"config.objective.clip={self.clip} and config.objective.penalty={self.penalty!r} both bound the"
+                " critic: choose one (clip=0, or penalty=none)"
+            )
+
+    def resolved(self) -> ObjectiveConfig:
+        """The same with every automatic value replaced by what it means."""
+        wasserstein = self.loss == "wgan"
+        penalty = "gp" if wasserstein and not self.clip else "none"
+        return dataclasses.replace(
+            self,
+            penalty=penalty if self.penalty == "auto" else self.penalty,
+            n_critic=self.n_critic or (5 if wasserstein else 1),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimizer of both networks. `critic_lr` 0 means the generator's `lr`; `clip_norm` 0 means no clipping.
+
+    `beta1` is the momentum of sgd; `beta2` is rmsprop's decay. The schedules fall from the full rate, reached after
+    `warmup_iterations`, to 0 at the last iteration.
+    """
+
+    name: str = "adam"
+    lr: float = 2e-4
+    critic_lr: float = 0.0
+    beta1: float = 0.5
+    beta2: float = 0.999
+    schedule: str = "constant"
+    warmup_iterations: int = 0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+
+    def __post_init__(self):
+        one_of("optimizer.name", self.name, OPTIMIZERS)
+        one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        positive("optimizer", self, "lr")
+        not_negative("optimizer", self, "critic_lr", "warmup_iterations", "weight_decay", "clip_norm")
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"optimizer.{name}", value, "give a value in [0, 1)")
+        require(
+            not self.weight_decay or self.name == "adamw",
+            "optimizer.weight_decay",
+            self.weight_decay,
+            "only adamw decays weights: set config.optimizer.name=adamw",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The run. An iteration is n_critic critic updates and one generator update; `batch_size` counts all devices.
+
+    `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
+    shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
+    `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated;
+    without one the latest checkpoint is the best. `early_stopping_patience` counts epochs without a better value of it
+    (0: never stops early).
+    `steps_per_call` 0 runs as many iterations a dispatch as take ten seconds (at most 32; on CPU 8).
+    `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
+    """
+
+    batch_size: int = 64
+    epochs: float = 200.0
+    iterations: int = 0
+    precision: str = "float32"
+    steps_per_call: int = 0
+    ema_halflife_images: float = 10_000.0
+    ema_rampup: float = 0.05
+    log_every_iterations: int = 20
+    sample_every_epochs: float = 5.0
+    sample_every_iterations: int = 0
+    checkpoint_every_epochs: float = 10.0
+    checkpoint_every_iterations: int = 0
+    keep_checkpoints: int = 5
+    num_samples: int = 64
+    best_metric: str = ""
+    best_direction: str = "min"
+    early_stopping_patience: int = 0
+
+    def __post_init__(self):
+        positive("train", self, "batch_size", "epochs", "log_every_iterations", "num_samples", "ema_halflife_images")
+        not_negative(
+            "train",
+            self,
+            "iterations",
+            "steps_per_call",
+            "sample_every_epochs",
+            "sample_every_iterations",
+            "checkpoint_every_epochs",
+            "checkpoint_every_iterations",
+            "keep_checkpoints",
+            "early_stopping_patience",
+            "ema_rampup",
+        )
+        one_of("train.precision", self.precision, PRECISIONS)
+        one_of("train.best_direction", self.best_direction, ("min", "max"))
+        require(
+            self.best_metric or not self.early_stopping_patience,
+            "train.early_stopping_patience",
+            self.early_stopping_patience,
+            "needs a metric to watch: set config.train.best_metric",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluation during training: which metrics (none: off), how often in images shown to the critic, and at the end.
+
+    `inception_weights` is the file of FID's network; without it features are VGG16's and are called so.
+    """
+
+    metrics: tuple[str, ...] = ()
+    every_images: int = 100_000
+    num_samples: int = 1000
+    inception_weights: str = ""
+
+    def __post_init__(self):
+        positive("evaluate", self, "every_images", "num_samples")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything a run is made of. `seed` fixes initial weights, latents, augmentation and the order of samples."""
+
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    critic: CriticConfig = CriticConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    augment: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
+        for section in ("generator", "critic"):
+            steps = len(getattr(self, section).widths)
+            require(
+                self.data.size % 2**steps == 0,
+                f"{section}.widths",
+                getattr(self, section).widths,
+                f"config.data.size={self.data.size} must divide by 2**{steps} for {steps} widths;"
+                f" give at most {_halvings(self.data.size)}",
+            )
+            require(
+                getattr(self, section).norm != "instance" or self.data.size >> steps > 1,
+                f"{section}.norm",
+                "instance",
+                f"{steps} widths bring {self.data.size} down to one pixel, which instance norm sets to 0: give fewer",
+            )
+        self.augment.check(self.data.spatial_rank, self.data.channels)
+        require(
+            self.critic.conditioning == "none" or self.data.labelled,
+            "critic.conditioning",
+            self.critic.conditioning,
+            "needs labelled data: set config.data.labelled=True",
+        )
+        objective = self.objective.resolved()
+        bounded = objective.penalty != "none" or objective.clip or self.critic.norm == "spectral"
+        if objective.loss == "wgan" and not bounded:
+            raise InputError(
+                "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp,"
+                " config.objective.clip=0.01 or config.critic.norm=spectral"
+            )
+
+    def warnings(self) -> list[str]:
+        """Combinations that run but that the literature advises against, each with its reason."""
+        found = []
+        objective = self.objective.resolved()
+        if self.critic.norm == "batch" and objective.penalty != "none":
+            found.append(
+                f"config.critic.norm=batch with penalty={objective.penalty}: batch norm couples the samples of a batch,"
+                " so the penalty no longer bounds each sample's gradient; layer, instance or none is better"
+            )
+        if self.critic.norm == "batch" and objective.loss == "wgan" and objective.clip:
+            found.append("config.critic.norm=batch: weight clipping also clips the norm's scales to the clip value")
+        if objective.penalty == "none" and objective.penalty_interval > 1:
+            found.append("config.objective.penalty_interval has no effect: config.objective.penalty is none")
+        if self.data.labelled and self.critic.conditioning == "none" and not self.data.balanced:
+            found.append("config.data.labelled=True but config.critic.conditioning=none: the labels are not used")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dicts, lists and scalars, for JSON; `from_dict` inverts it."""
+        return plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Config:
+        """Builds and validates a config from nested mappings (a `ConfigDict` or parsed JSON).
+
+        Raises:
+          InputError: an unknown field (with the nearest known one), a value of the wrong type, or one out of range.
+        """
+        return build(cls, values, "config")
+
+
+def to_config_dict(config: Config) -> Any:
+    """A locked `ml_collections.ConfigDict` with the fields of a config: what `get_config()` of a preset returns."""
+    from ml_collections import ConfigDict  # Here, so that the core needs nothing but jax, flax and optax.
+
+    return ConfigDict(dataclasses.asdict(config)).lock()
+
+
+def _halvings(size: int) -> int:
+    return (size & -size).bit_length() - 1

@@ -1,0 +1,1 @@
+"""What a source contains: its files, archives, slides, their classes."""

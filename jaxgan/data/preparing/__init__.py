@@ -1,0 +1,1 @@
+"""From listed files to a prepared dataset."""

@@ -1,0 +1,154 @@
+"""One decoded image to the samples that are stored: channels, stain, normalisation, geometry, dtype."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from jaxgan.data.preparing.geometry import FITS, INTERPOLATIONS, fit
+from jaxgan.data.readers import Decoded
+from jaxgan.errors import InputError
+
+NORMALISATIONS = ("percentile",)
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """How a decoded image becomes samples; part of the identity of a prepared dataset.
+
+    Attributes:
+      size: every spatial axis of the result, or None to keep shapes (which must then agree).
+      channels: 1 (colour to ITU-R 601 luma), 3 (gray repeated) or None to keep them (which must then agree).
+      fit: how images that are not of `size` come to it; None: "cover" for images, "contain" for volumes.
+      interpolation: "linear", "cubic" or "nearest".
+      pad_value: value of padding, None for the image's own background.
+      normalise: None, or "percentile", which maps each volume's own 0.5 and 99.5 percentile to 0 and 1, for MRI, whose
+        intensities have no unit. It destroys absolute values, so it is never the default.
+      stain_normalise: brings H&E images to one common stain appearance (Macenko).
+      dtype: stored dtype, or None for that of the files (which must then agree).
+      seed: of random crops.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    fit: str | None = None
+    interpolation: str = "linear"
+    pad_value: float | None = None
+    normalise: str | None = None
+    stain_normalise: bool = False
+    dtype: str | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        for field, allowed in (
+            ("fit", (None, *FITS)),
+            ("interpolation", INTERPOLATIONS),
+            ("normalise", (None, *NORMALISATIONS)),
+            ("channels", (None, 1, 3)),
+            ("dtype", (None, *DTYPES)),
+        ):
+            if getattr(self, field) not in allowed:
+                names = ", ".join(str(a) for a in allowed if a is not None)
+                raise InputError(f"{field}={getattr(self, field)!r}: must be one of {names}")
+        if self.size is not None and self.size < 1:
+            raise InputError(f"size={self.size}: must be at least 1")
+
+
+def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """The samples of one decoded image.
+
+    Args:
+      decoded: what a reader returned.
+      conversion: how.
+      index: of the image in its source; with `conversion.seed` it fixes a random crop.
+
+    Returns:
+      `(pixels [*spatial, C], affine or None)` each; several only with `fit="tile"`.
+
+    Raises:
+      InputError: values that cannot be stored (NaN, infinities, a 64-bit range), colours that have no gray value.
+    """
+    pixels = to_storable(decoded.pixels)
+    if conversion.channels is not None:
+        pixels = to_channels(pixels, conversion.channels)
+    if conversion.stain_normalise:
+        from jaxgan.data.preparing.stain import normalise_stain
+
+        pixels = normalise_stain(pixels, decoded.stain() if decoded.stain else None)
+    if conversion.normalise is not None:
+        pixels = normalise_percentile(pixels)
+    if conversion.dtype is not None:
+        pixels = cast_exactly(pixels, np.dtype(conversion.dtype))
+    spatial = pixels.shape[:-1]
+    if conversion.size is None or spatial == (conversion.size,) * len(spatial):
+        return [(pixels, decoded.affine)]
+    how = conversion.fit or ("cover" if len(spatial) == 2 else "contain")
+    rng = np.random.default_rng([conversion.seed, index])
+    results = fit(pixels, conversion.size, how, conversion.interpolation, conversion.pad_value, rng)
+    return [(p, None if decoded.affine is None else where.affine(decoded.affine)) for p, where in results]
+
+
+def to_storable(pixels: np.ndarray) -> np.ndarray:
+    """The same values in a dtype that devices hold, native byte order.
+
+    Booleans become 0 and 255, float16 and float64 become float32 (float64 is rounded to it), 64-bit integers become
+    int32 if they fit. Everything else is kept.
+    """
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind == "f":
+        finite = np.isfinite(pixels)
+        if not finite.all():
+            raise InputError(f"holds {int((~finite).sum())} NaN or infinite values; mend the file or remove it")
+        with np.errstate(over="ignore"):
+            stored = pixels.astype(np.float32)
+        if pixels.dtype.itemsize > 4 and not np.isfinite(stored).all():
+            raise InputError(f"holds values up to {np.abs(pixels).max():.3g}, beyond float32; rescale the file")
+        return stored
+    if pixels.dtype.itemsize == 8:
+        info = np.iinfo(np.int32)
+        if pixels.min() < info.min or pixels.max() > info.max:
+            raise InputError("holds 64-bit integers beyond the range of int32; save it as float32 or int32")
+        return pixels.astype(np.int32)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """`[..., C]` to `[..., channels]`: gray from colour is ITU-R 601 luma, 0.299 R + 0.587 G + 0.114 B."""
+    have = pixels.shape[-1]
+    if have == channels:
+        return pixels
+    if have == 1:
+        return np.repeat(pixels, channels, axis=-1)
+    if channels == 1 and have == 3:
+        if pixels.dtype == np.uint8:
+            # The integer form that Pillow's "L" uses, bit for bit.
+            red, green, blue = (pixels[..., i].astype(np.uint32) for i in range(3))
+            return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).astype(np.uint8)[..., None]
+        luma = pixels.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+        return (np.rint(luma) if pixels.dtype.kind in "ui" else luma).astype(pixels.dtype)[..., None]
+    raise InputError(f"has {have} channels, which have no conversion to {channels}; save the channels you need")
+
+
+def normalise_percentile(pixels: np.ndarray) -> np.ndarray:
+    """One volume's 0.5 and 99.5 percentiles to 0 and 1, clipped, float32."""
+    values = pixels.astype(np.float32)
+    low, high = np.percentile(values, (0.5, 99.5))
+    if not high > low:
+        raise InputError(f"is constant between its 0.5 and 99.5 percentiles ({low:g}); remove it")
+    return ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+
+
+def cast_exactly(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`pixels` as `dtype`, refused if an integer value would change."""
+    if pixels.dtype == dtype:
+        return pixels
+    with np.errstate(invalid="ignore"):
+        cast = pixels.astype(dtype)
+    if not np.array_equal(cast.astype(np.float64), pixels.astype(np.float64)):
+        raise InputError(
+            f"{pixels.dtype} values of {pixels.min()} to {pixels.max()} do not fit {dtype}; choose another --dtype"
+        )
+    return cast

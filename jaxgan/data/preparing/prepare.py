@@ -1,0 +1,294 @@
+"""From a listed source to a prepared dataset: decode once, choose the scaling over all of it, write, rename."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.listing.collection import Collection
+from jaxgan.data.preparing import fingerprint
+from jaxgan.data.preparing.convert import Conversion, convert
+from jaxgan.data.preparing.disk_buffer import Spool, chunked, ordered_map
+from jaxgan.data.preparing.records import VERSION, write_records
+from jaxgan.data.scaling import choose
+from jaxgan.errors import InputError
+
+RECORD_FILE = "jaxgan.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Choices about a whole set; with `Conversion` and the content they are the identity of a prepared dataset.
+
+    Attributes:
+      scaling: see `scaling.choose`; None for its default.
+      low: with scaling "fixed".
+      high: with scaling "fixed".
+      percentiles: with scaling "percentile".
+      units: what the values measure.
+      max_rejected: largest share of unusable files.
+      split: None keeps the source's own splits; a share in (0, 1) holds out that much of "train" as "test", whole
+        slides where the samples are patches of slides; names with commas keep only those splits.
+      seed: of the held-out choice.
+    """
+
+    scaling: str | None = None
+    low: float | None = None
+    high: float | None = None
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    units: str = ""
+    max_rejected: float = 0.01
+    split: str | None = None
+    seed: int = 0
+
+
+def prepare(
+    collection: Collection,
+    data_dir: Path,
+    name: str,
+    conversion: Conversion,
+    policy: Policy | None = None,
+    *,
+    progress: bool = False,
+) -> Path:
+    """Writes `data_dir/name/CONFIG/1.0.0`, or finds it already written from the same content with the same choices.
+
+    Everything is written to a temporary folder and renamed at the end, so a prepared dataset is whole or absent.
+
+    Args:
+      collection: the listed source.
+      data_dir: made if absent.
+      name: of the dataset; letters, digits, `_`, `-` and `.`.
+      conversion: how a file becomes samples.
+      policy: choices about the whole set.
+      progress: shows a progress bar, if stderr is a terminal.
+
+    Raises:
+      InputError: too many unusable files, shapes or dtypes that do not agree, a constant set, no space.
+    """
+    policy = policy or Policy()
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"name={name!r}: may have letters, digits and _ - . only, and no point first")
+    if not 0 <= policy.max_rejected <= 1:
+        raise InputError(f"max_rejected={policy.max_rejected}: must be a share between 0 and 1")
+    collection = _apply_split(collection, policy)
+    identity = _identity(collection, conversion, policy)
+    config = f"{conversion.size or 'native'}-{identity[:16]}"
+    final = data_dir / name / config / VERSION
+    if (final / RECORD_FILE).exists():
+        return final
+    temporary = _make_temporary(data_dir)
+    try:
+        with Spool(temporary) as spool:
+            _fill(spool, collection, conversion, policy, data_dir / f"{name}.rejected.csv", progress)
+            folder = _write(spool, temporary, name, config, collection, conversion, policy, identity)
+        final.parent.parent.mkdir(exist_ok=True)
+        try:
+            os.rename(folder.parent, final.parent)
+        except OSError:
+            # Another process prepared the same content meanwhile: its result is as good as ours.
+            if not (final / RECORD_FILE).exists():
+                raise
+    except OSError as error:
+        raise InputError(f"{data_dir}: writing failed ({error.strerror or error}); make room and try again") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def _identity(collection: Collection, conversion: Conversion, policy: Policy) -> str:
+    """Hash of all that decides what is stored."""
+    entries = {
+        split: [(entry.name.removeprefix(str(collection.root)), entry.label) for entry in listed]
+        for split, listed in collection.splits.items()
+    }
+    return fingerprint.combine(
+        fingerprint.of_content(collection.files, collection.root),
+        [collection.spatial_rank, collection.class_names, entries],
+        dataclasses.asdict(conversion),
+        dataclasses.asdict(policy),
+    )
+
+
+def _make_temporary(data_dir: Path) -> Path:
+    """A new folder in `data_dir`; those that killed runs on this machine left are removed."""
+    here = f".incomplete-{socket.gethostname()}-"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        for left in data_dir.glob(f"{here}*"):
+            match = re.fullmatch(r"(\d+)-[0-9a-f]{8}", left.name.removeprefix(here))
+            if match and not _is_alive(int(match.group(1))):
+                shutil.rmtree(left, ignore_errors=True)
+        temporary = data_dir / f"{here}{os.getpid()}-{secrets.token_hex(4)}"
+        temporary.mkdir()
+        return temporary
+    except OSError as error:
+        raise InputError(f"{data_dir}: cannot be written ({error.strerror}); give another folder") from None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+
+
+def _apply_split(collection: Collection, policy: Policy) -> Collection:
+    """The collection with the splits that `policy` asks for."""
+    if policy.split is None:
+        return collection
+    available = ", ".join(collection.splits)
+    try:
+        share = float(policy.split)
+    except ValueError:
+        names = [part.strip() for part in policy.split.split(",")]
+        missing = [part for part in names if part not in collection.splits]
+        if missing:
+            raise InputError(f"split={policy.split!r}: the source has no {missing[0]!r}, only {available}") from None
+        return dataclasses.replace(collection, splits={part: collection.splits[part] for part in names})
+    entries = collection.splits.get("train", [])
+    # Patches of one slide resemble each other: a slide is held out whole, or the test would leak.
+    groups = sorted({entry.group or entry.name for entry in entries})
+    held = round(share * len(groups))
+    if not 0 < share < 1 or not 0 < held < len(groups) or "test" in collection.splits:
+        raise InputError(
+            f"split={policy.split!r}: must be a share that leaves something on both sides of {len(groups)} "
+            f"train files or slides, and the source must have no test split (it has {available})"
+        )
+    order = np.random.default_rng(policy.seed).permutation(len(groups))
+    chosen = {groups[i] for i in order[:held]}
+    splits = {
+        **collection.splits,
+        "train": [entry for entry in entries if (entry.group or entry.name) not in chosen],
+        "test": [entry for entry in entries if (entry.group or entry.name) in chosen],
+    }
+    return dataclasses.replace(collection, splits=splits)
+
+
+def _fill(
+    spool: Spool, collection: Collection, conversion: Conversion, policy: Policy, report: Path, progress: bool
+) -> None:
+    """Decodes and converts all entries in parallel, in order; too many failures are an `InputError`."""
+    from tqdm import tqdm
+
+    jobs = [(split, entry) for split, entries in collection.splits.items() for entry in entries]
+
+    def work(job):
+        index, (_, entry) = job
+        try:
+            decoded = entry.read()
+            samples = [sample for image in decoded for sample in convert(image, conversion, index)]
+            return samples, sum(image.composited for image in decoded), None
+        except InputError as error:
+            return [], 0, str(error)
+
+    results = zip(jobs, ordered_map(work, enumerate(jobs)), strict=True)
+    # tqdm's `disable=None` means: only on a terminal.
+    for (split, entry), (samples, composited, reason) in tqdm(
+        results, "preparing", len(jobs), unit="image", disable=None if progress else True
+    ):
+        for pixels, affine in samples:
+            spool.add(split, entry, pixels, affine)
+        spool.composited += composited
+        if reason is not None:
+            spool.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
+    if len(spool.rejected) > policy.max_rejected * len(jobs) or not spool.names:
+        write_rejected(report, spool.rejected, collection.ignored)
+        name, reason = spool.rejected[0]
+        raise InputError(
+            f"{name}: {reason} ({len(spool.rejected)} of {len(jobs)} images cannot be used, more than "
+            f"max_rejected={policy.max_rejected:g} allows; all are listed in {report})"
+        )
+
+
+def _write(
+    spool: Spool,
+    temporary: Path,
+    name: str,
+    config: str,
+    collection: Collection,
+    conversion: Conversion,
+    policy: Policy,
+    identity: str,
+) -> Path:
+    """Chooses the scaling, writes the records and, last, the record of what they are."""
+    images = spool.images()
+    scale, low, high, units = policy.scaling, policy.low, policy.high, policy.units
+    if conversion.normalise is not None and scale is None and low is None and high is None:
+        scale, low, high, units = "fixed", 0.0, 1.0, units or "normalised intensity"
+    scaling, statistics = choose(
+        lambda: chunked(images.values()),
+        spool.dtype,
+        scale,
+        low=low,
+        high=high,
+        percentiles=policy.percentiles,
+        units=units,
+    )
+    labels = {s: np.array(spool.labels[s], np.int32) if collection.class_names else None for s in images}
+    splits = {split: (images[split], labels[split]) for split in images}
+    folder = write_records(temporary, name, config, splits, collection.class_names)
+    with (folder / "samples.csv").open("w", newline="", errors="surrogateescape") as stream:
+        table = csv.writer(stream)
+        table.writerow(("split", "index", "source", "class"))
+        for split, names in spool.names.items():
+            for i, source in enumerate(names):
+                label = spool.labels[split][i]
+                table.writerow((split, i, source, "" if label is None else collection.class_names[label]))
+    for split, values in labels.items():
+        if values is not None:
+            np.save(folder / f"labels-{split}.npy", values)
+    write_rejected(folder / "rejected.csv", spool.rejected, collection.ignored)
+    record = {
+        "format": 1,
+        "name": name,
+        "source": str(collection.root.absolute()),
+        "fingerprint": identity,
+        "shape": list(spool.shape),
+        "splits": {split: len(names) for split, names in spool.names.items()},
+        "class_names": list(collection.class_names),
+        "scaling": scaling.to_dict(),
+        "affine": _common_affine(spool.affines, spool.shape),
+        "conversion": dataclasses.asdict(conversion),
+        "policy": dataclasses.asdict(policy),
+        "statistics": dataclasses.asdict(statistics),
+        "rejected": len(spool.rejected),
+        "ignored": len(collection.ignored),
+        "composited_on_white": spool.composited,
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    return folder
+
+
+def _common_affine(affines: list[np.ndarray], shape: tuple[int, ...]) -> list | None:
+    """One matrix for the set: the volumes' own if they share it, else their median voxel size, centred."""
+    if not affines:
+        return None
+    stack = np.stack(affines)
+    if np.allclose(stack, stack[0], atol=1e-4):
+        return stack[0].tolist()
+    common = np.diag([*np.median(np.linalg.norm(stack[:, :3, :3], axis=1), axis=0), 1.0])
+    common[:3, 3] = -common[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
+    return common.tolist()
+
+
+def write_rejected(path: Path, rejected: list[tuple[str, str]], ignored: tuple[tuple[str, str], ...]) -> None:
+    """Lists what was not used: "rejected" is an image that failed, "ignored" is no image."""
+    with path.open("w", newline="", errors="surrogateescape") as stream:
+        table = csv.writer(stream)
+        table.writerow(("file", "kind", "reason"))
+        table.writerows((name, "rejected", reason) for name, reason in rejected)
+        table.writerows((name, "ignored", reason) for name, reason in ignored)

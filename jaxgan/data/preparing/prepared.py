@@ -1,0 +1,75 @@
+"""Opening what `prepare` wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.preparing.prepare import RECORD_FILE
+from jaxgan.data.preparing.records import RecordReader, open_shards
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+
+
+def find_prepared(folder: Path) -> list[Path]:
+    """The prepared datasets at or below `folder`, which may be any of DIR, DIR/NAME, DIR/NAME/CONFIG, .../VERSION."""
+    for depth in ("", "*/", "*/*/", "*/*/*/"):
+        found = sorted(path.parent for path in folder.glob(f"{depth}{RECORD_FILE}"))
+        # A run that was killed may have left its temporary folder.
+        found = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+        if found:
+            return found
+    return []
+
+
+def load_record(folder: Path) -> dict:
+    """The `jaxgan.json` of a prepared dataset, its files checked by size."""
+    try:
+        record = json.loads((folder / RECORD_FILE).read_text())
+        files = record["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder / RECORD_FILE}: is damaged ({error}); prepare the data again") from None
+    for name, size in files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            state = "has another size than when it was written" if path.is_file() else "is missing"
+            raise InputError(f"{path}: {state}; prepare the data again")
+    return record
+
+
+def open_prepared(folder: Path, split: str = "train", labelled: bool | None = None) -> Dataset:
+    """A `Dataset` over a folder that `prepare` wrote.
+
+    Args:
+      folder: DIR/NAME/CONFIG/VERSION.
+      split: a split, several joined by "+", or "all".
+      labelled: False leaves labels out; True insists on them.
+
+    Raises:
+      InputError: unknown split, missing labels, files that changed since they were written.
+    """
+    record = load_record(folder)
+    available = record["splits"]
+    names = list(available) if split == "all" else split.split("+")
+    if missing := [name for name in names if name not in available]:
+        raise InputError(f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}")
+    class_names = tuple(record["class_names"])
+    if labelled and not class_names:
+        raise InputError(f"{folder}: was prepared without labels; prepare it again with --labelled")
+    if labelled is False:
+        class_names = ()
+    scaling = Scaling.from_dict(record["scaling"])
+    shape = tuple(record["shape"])
+    shards = [shard for name in names for shard in open_shards(folder, name)]
+    reader = RecordReader(shards, shape, np.dtype(scaling.dtype))
+    labels = None
+    if class_names:
+        labels = np.concatenate([np.load(folder / f"labels-{name}.npy", allow_pickle=False) for name in names])
+    affine = record.get("affine")
+    return Dataset(
+        record["name"], len(reader), shape, reader, scaling, labels, class_names, f"{record['fingerprint']}/{split}",
+        None if affine is None else np.array(affine),
+    )  # fmt: skip

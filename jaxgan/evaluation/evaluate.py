@@ -1,0 +1,152 @@
+"""`evaluate`: two sets of images in, every number with the protocol that it was made by out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+from jaxgan.evaluation import cache
+from jaxgan.evaluation.measures import MEASURES, Measurement, Report, per_class
+from jaxgan.evaluation.metrics.memorisation import Memorisation
+from jaxgan.evaluation.networks.extractor import Extractor
+from jaxgan.evaluation.summary import NEEDS, WITH_FEATURES, Summary, summarise
+
+ALL_METRICS = tuple(NEEDS)
+DEFAULT_METRICS = tuple(name for name in ALL_METRICS if name != "nearest")
+
+
+@dataclasses.dataclass
+class Evaluation:
+    """The outcome of an evaluation.
+
+    Attributes:
+      metrics: by reported name, e.g. "fd_vgg16" or "fid".
+      per_class: for each class name the kernel and Fréchet distances within the class.
+      warnings: what limits the trust in the numbers.
+      skipped: metrics asked for that could not be computed, and why.
+      real: summary of the real set.
+      generated: summary of the generated set.
+      copies: the search for copies by space ("pixels", the extractor's name).
+    """
+
+    metrics: dict[str, Measurement]
+    per_class: dict[str, dict[str, float]]
+    warnings: list[str]
+    skipped: dict[str, str]
+    real: Summary
+    generated: Summary
+    copies: dict[str, Memorisation]
+
+    def values(self) -> dict[str, float]:
+        """Every value by name."""
+        return {name: measurement.value for name, measurement in self.metrics.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the summaries, ready for JSON."""
+        return {
+            "metrics": {name: dataclasses.asdict(m) for name, m in self.metrics.items()},
+            "per_class": self.per_class,
+            "warnings": self.warnings,
+            "skipped": self.skipped,
+        }
+
+
+def parse_metrics(text: str | Iterable[str]) -> tuple[str, ...]:
+    """Metric names from "fid,kid" or a sequence; raises `InputError` for an unknown one."""
+    names = [n.strip() for n in (text.split(",") if isinstance(text, str) else text)]
+    unknown = [name for name in names if name not in ALL_METRICS]
+    if unknown or not names:
+        raise InputError(f"--metrics {','.join(unknown) or 'is empty'}: choose from {','.join(ALL_METRICS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def needs_extractor(metrics: Iterable[str]) -> bool:
+    """Whether any of the metrics is made of features."""
+    return any(name in WITH_FEATURES for name in metrics)
+
+
+def evaluate(
+    real_batches: Iterable | Summary,
+    generated_batches: Iterable,
+    metrics: Iterable[str] = DEFAULT_METRICS,
+    *,
+    extractor: Extractor | None = None,
+    scaling: Scaling | None = None,
+    class_names: tuple[str, ...] = (),
+    split: str = "train",
+    real_fingerprint: str | None = None,
+    cache_folder: str | Path | None = None,
+) -> Evaluation:
+    """Compares generated with real images.
+
+    Args:
+      real_batches: iterable of `[n, *shape]` float32 in [-1, 1], or of pairs of these and labels `[n]`; 2D or 3D. Or
+        the `Evaluation.real` of an earlier call with the same metrics and extractor, which saves the pass.
+      generated_batches: as the first kind.
+      metrics: names from `ALL_METRICS`.
+      extractor: from `choose_extractor`; None leaves out the metrics that need features.
+      scaling: gives the histogram distance in original units; None: in units of [-1, 1].
+      class_names: for the per-class report; without them classes are numbered.
+      split: of the real data, for the protocol.
+      real_fingerprint: hash of everything that decides the real batches' content and order; with it the real
+        summary is cached, and `real_batches` is not read when it is known.
+      cache_folder: defaults to `cache.default_folder()`.
+
+    Returns:
+      The `Evaluation`.
+
+    Raises:
+      InputError: no images, mixed shapes, values that are not finite or outside [-1, 1], no metric that can be
+        measured.
+    """
+    metrics = parse_metrics(metrics)
+    skipped = {}
+    if extractor is None:
+        skipped = {name: "no feature extractor" for name in metrics if name in WITH_FEATURES}
+    elif extractor.name != "inception" and "is" in metrics:
+        skipped["is"] = "the Inception Score needs --inception_weights"
+    wanted = tuple(name for name in metrics if name not in skipped)
+    if not wanted:
+        raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
+    real = _summarise_real(real_batches, wanted, extractor, real_fingerprint, cache_folder)
+    generated = summarise("generated", generated_batches, wanted, extractor)
+    if generated.shape != real.shape:
+        raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
+    report = Report(real, generated, extractor, split, scaling)
+    for name in wanted:
+        MEASURES[name](report)
+    classes = per_class(report, class_names) if {"fid", "kid"} & set(wanted) else {}
+    return Evaluation(report.metrics, classes, report.warnings, skipped, real, generated, report.copies)
+
+
+def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> Summary:
+    if isinstance(batches, Summary):
+        return batches
+    if fingerprint is None:
+        return summarise("real", batches, metrics, extractor)
+    import jaxgan
+
+    key = cache.key_of(
+        {
+            "data": fingerprint,
+            "metrics": sorted(metrics),
+            "extractor": extractor.protocol(2) if extractor else None,
+            "version": jaxgan.__version__,
+            "layout": 1,
+        }
+    )
+    folder = cache.default_folder() if cache_folder is None else Path(cache_folder)
+    path = folder / "real" / f"{key}.npz"
+    if path.is_file():
+        # A damaged file is made again.
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return Summary.load(path)
+    summary = summarise("real", batches, metrics, extractor)
+    cache.write_atomically(path, summary.save)
+    return summary

@@ -1,0 +1,72 @@
+"""Was the training set copied? Each generated sample against its nearest training neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from jaxgan.evaluation.metrics.neighbours import centred, nearest
+
+SIDE = 32
+RATIO = 1 / 3
+TOLERANCE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Memorisation:
+    """What the search for copies found, in one space (pixels or features).
+
+    Attributes:
+      score: share of generated samples that are copies.
+      baseline: the same share among the training samples themselves, each against all others: what the near
+        duplicates in the data alone amount to.
+      authenticity: share of generated samples that lie farther from their nearest training sample than that one from
+        its own nearest (Alaa et al. 2022); about 0.5 for new samples of the same distribution, 0 for copies.
+      flagged: the score exceeds the baseline by more than 5 percentage points.
+      nearest: `[M]` index of each generated sample's nearest training sample.
+      distance: `[M]` distance to it.
+    """
+
+    score: float
+    baseline: float
+    authenticity: float
+    flagged: bool
+    nearest: np.ndarray
+    distance: np.ndarray
+
+
+def pixel_descriptors(images: np.ndarray) -> np.ndarray:
+    """Flattened images `[N, P]`, first averaged down to at most 32 a side so that the search fits in memory."""
+    sides = [min(SIDE, side) for side in images.shape[1:-1]]
+    if tuple(sides) != images.shape[1:-1]:
+        images = np.asarray(jax.image.resize(images, (len(images), *sides, images.shape[-1]), "linear"))
+    return np.asarray(images, np.float32).reshape(len(images), -1)
+
+
+def _copies(distances: np.ndarray, exact: float) -> np.ndarray:
+    return (distances[:, 0] <= RATIO * distances[:, 1]) & (distances[:, 1] > exact) | (distances[:, 0] <= exact)
+
+
+def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
+    """Looks for copies of training samples.
+
+    A sample counts as a copy when its nearest training sample is at most a third as far as the second nearest
+    (Yoon et al. 2023), or when it coincides with a training sample.
+
+    Args:
+      train: `[N, D]` descriptors (pixels or features), N at least 3.
+      generated: `[M, D]` descriptors.
+    """
+    train, generated = centred(train, generated)
+    within, _ = nearest(train, train, 2, skip_self=True)
+    across, indices = nearest(generated, train, 2)
+    # float32 distances of identical vectors are not exactly 0: they are rounding noise of the vectors' norms.
+    exact = 1e-3 * float(np.sqrt(np.mean(np.sum(train.astype(np.float64) ** 2, axis=1))))
+    baseline = float(_copies(within, exact).mean())
+    score = float(_copies(across, exact).mean())
+    authentic = across[:, 0] > within[indices[:, 0], 0]
+    return Memorisation(
+        score, baseline, float(authentic.mean()), score > baseline + TOLERANCE, indices[:, 0], across[:, 0]
+    )

@@ -1,0 +1,1 @@
+"""Networks that see what a pixel distance does not, and their weights."""

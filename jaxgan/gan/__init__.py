@@ -1,0 +1,1 @@
+"""The compiled game: its state, its step, its optimizers, and how a config becomes them."""

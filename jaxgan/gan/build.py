@@ -1,0 +1,98 @@
+"""From a config to what the step closes over: the one place where names become functions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.augment.reals import augment
+from jaxgan.config import Config
+from jaxgan.gan.optimizers import build_optimizer
+from jaxgan.gan.state import GANState, bind, create_state
+from jaxgan.gan.step import GAN
+from jaxgan.models import build_critic, build_generator
+from jaxgan.objectives.losses import LOSSES
+from jaxgan.objectives.penalties import PENALTIES
+
+Array = jax.Array
+
+
+def build_gan(
+    config: Config, num_classes: int = 0, total_iterations: int = 1, axis_name: str | None = None
+) -> tuple[GAN, GANState]:
+    """The networks, optimizers and objective of a config, and a fresh state.
+
+    Args:
+      config: a validated config.
+      num_classes: classes of the data, 0 without labels.
+      total_iterations: length of the run, for learning-rate schedules.
+      axis_name: mapped axis over devices, or None.
+
+    Returns:
+      The `GAN` and a `GANState` on the default device. Under `jax.eval_shape` nothing is computed.
+    """
+    generator = build_generator(config, num_classes, axis_name)
+    critic = build_critic(config, num_classes, axis_name)
+    optimizer, objective = config.optimizer, config.objective.resolved()
+    generator_optimizer = build_optimizer(optimizer, optimizer.lr, 1, total_iterations)
+    critic_optimizer = build_optimizer(
+        optimizer, optimizer.critic_lr or optimizer.lr, objective.n_critic, total_iterations
+    )
+    gan = GAN(
+        generator=bind(generator),
+        critic=bind(critic),
+        generator_optimizer=generator_optimizer,
+        critic_optimizer=critic_optimizer,
+        loss=LOSSES[objective.loss],
+        latent_dim=config.generator.latent_dim,
+        n_critic=objective.n_critic,
+        ema_decay=partial(
+            ema_decay,
+            batch_size=config.train.batch_size,
+            halflife_images=config.train.ema_halflife_images,
+            rampup=config.train.ema_rampup,
+        ),
+        penalty=None if objective.penalty == "none" else PENALTIES[objective.penalty],
+        penalty_weight=objective.penalty_weight,
+        penalty_interval=objective.penalty_interval,
+        drift=objective.drift,
+        clip=objective.clip,
+        auxiliary_weight=objective.auxiliary_weight,
+        augment=_augmentation(config),
+        couples_samples=config.critic.norm == "batch",
+        axis_name=axis_name,
+    )
+    state = create_state(
+        config.seed,
+        generator,
+        critic,
+        generator_optimizer,
+        critic_optimizer,
+        config.data.shape,
+        config.generator.latent_dim,
+    )
+    return gan, state
+
+
+def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: float) -> Array:
+    """Decay of the moving average at an iteration (Karras et al., NVlabs/stylegan3: half-life in images, ramped up).
+
+    Args:
+      step: iterations done before this one.
+      batch_size: images that the generator makes in an iteration, over all devices.
+      halflife_images: after so many generated images an old weight counts half.
+      rampup: the half-life is at most this share of the images generated so far; 0: no ramp.
+    """
+    halflife = jnp.float32(halflife_images)
+    if rampup:
+        halflife = jnp.minimum(halflife, rampup * batch_size * (step.astype(jnp.float32) + 1.0))
+    return 0.5 ** (batch_size / halflife)
+
+
+def _augmentation(config: Config):
+    if not config.augment.active:
+        return None
+    # One sample at a time, each with its own key: see `step`.
+    return lambda key, image: augment(key, image[None], config.augment)[0]

@@ -1,0 +1,300 @@
+"""One GAN iteration as a pure function of (state, data): written per device, no I/O, no placement.
+
+Under a mapped axis (`GAN.axis_name`) the gradients are averaged over devices; everything else is per sample, and
+every random number is keyed by the sample's place in the GLOBAL batch. So the number of devices changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxgan.gan.state import Apply, GANState, NetState
+from jaxgan.objectives.losses import Loss, classification
+from jaxgan.objectives.penalties import Penalty
+
+Array = jax.Array
+Tree = Any
+Metrics = dict[str, Array]
+# fetch(data, draw) -> (images float32 [B, *S, C] in [-1, 1], labels int32 [B] or None)
+Fetch = Callable[[Tree, Tree], tuple[Array, Array | None]]
+
+_LATENT, _PENALTY, _AUGMENT = range(3)
+
+# What `train_step` reports in every game; an auxiliary classifier adds its `accuracy`.
+METRICS = (
+    "critic_loss",
+    "generator_loss",
+    "wasserstein",
+    "gradient_penalty",
+    "critic_gradient_norm",
+    "generator_gradient_norm",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GAN:
+    """What an iteration closes over.
+
+    Attributes:
+      generator: latents `[N, latent_dim]` to samples `[N, *S, C]`.
+      critic: samples to (scores `[N]`, logits `[N, classes]` or None).
+      generator_optimizer: optax transformation.
+      critic_optimizer: optax transformation.
+      loss: the adversarial game.
+      latent_dim: length of a latent.
+      n_critic: critic updates an iteration.
+      ema_decay: `step -> decay` of the generator's moving average.
+      penalty: on the critic's input gradient, or None.
+      penalty_weight: its factor in the critic's loss.
+      penalty_interval: it is applied at every such critic update, that much stronger.
+      drift: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
+      clip: bound of every critic parameter after each update, or 0.
+      auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
+      augment: `(key, image [*S, C]) -> image`, applied to each real, or None.
+      couples_samples: whether the critic mixes the samples of a batch (batch norm): then reals and fakes pass
+        through it apart.
+      axis_name: the mapped axis over devices, or None.
+    """
+
+    generator: Apply
+    critic: Apply
+    generator_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+    loss: Loss
+    latent_dim: int
+    n_critic: int
+    ema_decay: Callable[[Array], Array]
+    penalty: Penalty | None = None
+    penalty_weight: float = 10.0
+    penalty_interval: int = 1
+    drift: float = 0.0
+    clip: float = 0.0
+    auxiliary_weight: float = 1.0
+    augment: Callable[[Array, Array], Array] | None = None
+    couples_samples: bool = False
+    axis_name: str | None = None
+
+
+def critic_update(
+    gan: GAN, state: GANState, real: Array, labels: Array | None, update: Array | int = 0
+) -> tuple[GANState, Metrics]:
+    """One update of the critic; the generator is left as it is.
+
+    Args:
+      gan: what the update closes over.
+      state: the whole game.
+      real: float32 `[B, *S, C]` in [-1, 1], this device's share of the batch.
+      labels: int32 `[B]` or None; the fakes take the labels of the reals.
+      update: which of the iteration's critic updates this is.
+    """
+    keys = _sample_keys(gan, state, update, len(real))
+    real = _augmented(gan, keys, real)
+    fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
+
+    def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
+        (real_scores, real_logits), (fake_scores, _), stats = _score_pair(
+            gan, params, state.critic.stats, real, fake, labels
+        )
+        loss = jnp.mean(gan.loss.critic(real_scores, fake_scores))
+        metrics = {"wasserstein": jnp.mean(real_scores) - jnp.mean(fake_scores)}
+        if gan.drift:
+            loss += gan.drift * jnp.mean(real_scores**2)
+        if real_logits is not None:
+            loss += gan.auxiliary_weight * jnp.mean(classification(real_logits, labels))
+            metrics["accuracy"] = jnp.mean(jnp.argmax(real_logits, -1) == labels, dtype=jnp.float32)
+        if gan.penalty is None:
+            metrics["gradient_penalty"] = jnp.zeros(())
+        else:
+            penalty, metrics["gradient_penalty"] = _penalty(gan, params, state, real, fake, labels, keys, update)
+            loss += gan.penalty_weight * penalty
+        return loss, (stats, metrics | {"critic_loss": loss})
+
+    gradient, (stats, metrics) = jax.grad(objective, has_aux=True)(state.critic.params)
+    critic, norm = _descend(gan, gan.critic_optimizer, state.critic, gradient, stats)
+    if gan.clip:
+        critic = critic._replace(params=jax.tree.map(lambda p: jnp.clip(p, -gan.clip, gan.clip), critic.params))
+    return state._replace(critic=critic), metrics | {"critic_gradient_norm": norm}
+
+
+def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | None) -> tuple[GANState, Metrics]:
+    """One update of the generator and of its moving average; the critic is left as it is.
+
+    Args:
+      gan: what the update closes over.
+      state: the whole game.
+      real: float32 `[B, *S, C]`; looked at by relative losses only.
+      labels: int32 `[B]` of the samples to make, or None.
+    """
+    keys = _sample_keys(gan, state, gan.n_critic, len(real))
+    z = _latents(gan, keys)
+
+    def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
+        fake, stats = gan.generator(params, state.generator.stats, z, labels, train=True)
+        if gan.loss.relative:
+            (real_scores, _), (fake_scores, logits), _ = _score_pair(
+                gan, *state.critic[:2], _augmented(gan, keys, real), fake, labels
+            )
+        else:
+            (fake_scores, logits), _ = gan.critic(*state.critic[:2], fake, labels, train=True)
+            real_scores = jnp.zeros_like(fake_scores)
+        loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
+        if logits is not None:
+            loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
+        return loss, (stats, {"generator_loss": loss})
+
+    gradient, (stats, metrics) = jax.grad(objective, has_aux=True)(state.generator.params)
+    generator, norm = _descend(gan, gan.generator_optimizer, state.generator, gradient, stats)
+    decay = gan.ema_decay(state.step)
+    average = partial(jax.tree.map, lambda old, new: new + decay * (old - new))
+    state = state._replace(
+        generator=generator,
+        ema_params=average(state.ema_params, generator.params),
+        ema_stats=average(state.ema_stats, generator.stats),
+    )
+    return state, metrics | {"generator_gradient_norm": norm}
+
+
+def train_step(gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree) -> tuple[GANState, Metrics]:
+    """One iteration: `n_critic` critic updates, each with fresh reals and latents, then one generator update.
+
+    Args:
+      gan: what the iteration closes over.
+      fetch: turns one draw into this device's reals.
+      state: the whole game.
+      data: what `fetch` reads from, e.g. the resident set.
+      draws: pytree with leading axis `n_critic`, one draw a critic update.
+
+    Returns:
+      The new state and float32 scalars, means over the critic updates and over devices. `critic_loss` is all that
+      the critic minimises, `gradient_penalty` the penalty before its weight (NaN where a lazy penalty was not due),
+      `wasserstein` is `mean score(real) - mean score(fake)`.
+    """
+
+    def body(state: GANState, update_and_draw: tuple[Array, Tree]) -> tuple[GANState, Metrics]:
+        update, draw = update_and_draw
+        return critic_update(gan, state, *fetch(data, draw), update)
+
+    state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), draws))
+    last = jax.tree.map(lambda leaf: leaf[-1], draws)
+    state, generator_metrics = generator_update(gan, state, *fetch(data, last))
+    # Only the penalty may be missing: elsewhere a NaN must show.
+    means = {name: jnp.nanmean if name == "gradient_penalty" else jnp.mean for name in metrics}
+    metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
+    return state._replace(step=state.step + 1), _mean_over_devices(gan, metrics)
+
+
+def train_many(
+    gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree, count: Array
+) -> tuple[GANState, Metrics]:
+    """`count` iterations in one program.
+
+    The trip count is a run-time value, so that every call, however long, runs the same compiled iteration: a resumed
+    run, whose calls are cut elsewhere, stays bit-identical.
+
+    Args:
+      gan: what the iteration closes over.
+      fetch: as in `train_step`.
+      state: the whole game.
+      data: as in `train_step`.
+      draws: pytree with leading axes `[K, n_critic]`.
+      count: int32 scalar, at most K.
+
+    Returns:
+      The new state and the metrics of each iteration, `[K]`, zero from `count` on.
+    """
+
+    def draw(i: Array | int) -> Tree:
+        return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), draws)
+
+    length = len(jax.tree.leaves(draws)[0])
+    _, shapes = jax.eval_shape(lambda: train_step(gan, fetch, state, data, draw(0)))
+    metrics = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
+
+    def body(i: Array, carry: tuple[GANState, Metrics]) -> tuple[GANState, Metrics]:
+        state, metrics = carry
+        state, new = train_step(gan, fetch, state, data, draw(i))
+        return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
+
+    return lax.fori_loop(0, count, body, (state, metrics))
+
+
+def _sample_keys(gan: GAN, state: GANState, update: Array | int, count: int) -> Array:
+    """Keys `[count]` of this device's samples, by their place in the global batch."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), update)
+    first = lax.axis_index(gan.axis_name) * count if gan.axis_name else 0
+    return jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(count))
+
+
+def _stream(keys: Array, purpose: int) -> Array:
+    return jax.vmap(lambda key: jax.random.fold_in(key, purpose))(keys)
+
+
+def _latents(gan: GAN, keys: Array) -> Array:
+    return jax.vmap(lambda key: jax.random.normal(key, (gan.latent_dim,)))(_stream(keys, _LATENT))
+
+
+def _augmented(gan: GAN, keys: Array, real: Array) -> Array:
+    return real if gan.augment is None else jax.vmap(gan.augment)(_stream(keys, _AUGMENT), real)
+
+
+def _score_pair(
+    gan: GAN, params: Tree, stats: Tree, real: Array, fake: Array, labels: Array | None
+) -> tuple[tuple[Array, Array | None], tuple[Array, Array | None], Tree]:
+    """(scores, logits) of reals and of fakes, and new statistics; in one pass unless the critic couples samples."""
+    if gan.couples_samples:
+        of_real, stats = gan.critic(params, stats, real, labels, train=True)
+        of_fake, stats = gan.critic(params, stats, fake, labels, train=True)
+        return of_real, of_fake, stats
+    both = None if labels is None else jnp.concatenate([labels, labels])
+    (scores, logits), stats = gan.critic(params, stats, jnp.concatenate([real, fake]), both, train=True)
+    split = len(real)
+    halves = (None, None) if logits is None else (logits[:split], logits[split:])
+    return (scores[:split], halves[0]), (scores[split:], halves[1]), stats
+
+
+def _penalty(
+    gan: GAN,
+    params: Tree,
+    state: GANState,
+    real: Array,
+    fake: Array,
+    labels: Array | None,
+    keys: Array,
+    update: Array | int,
+) -> tuple[Array, Array]:
+    """The penalty as it enters the loss, and as it is reported."""
+
+    def score(x: Array) -> Array:
+        (scores, _), _ = gan.critic(params, state.critic.stats, x, labels, train=True)
+        return scores
+
+    def value() -> Array:
+        return jnp.mean(gan.penalty(score, real, fake, _stream(keys, _PENALTY)))
+
+    if gan.penalty_interval == 1:
+        penalty = value()
+        return penalty, penalty
+    due = (state.step * gan.n_critic + update) % gan.penalty_interval == 0
+    penalty = lax.cond(due, value, lambda: jnp.zeros(()))
+    return gan.penalty_interval * penalty, jnp.where(due, penalty, jnp.nan)
+
+
+def _mean_over_devices(gan: GAN, tree: Tree) -> Tree:
+    """The one place where devices meet, beside synchronised batch norm."""
+    return lax.pmean(tree, gan.axis_name) if gan.axis_name else tree
+
+
+def _descend(
+    gan: GAN, optimizer: optax.GradientTransformation, net: NetState, gradient: Tree, stats: Tree
+) -> tuple[NetState, Array]:
+    gradient = _mean_over_devices(gan, gradient)
+    updates, opt_state = optimizer.update(gradient, net.opt_state, net.params)
+    return NetState(optax.apply_updates(net.params, updates), stats, opt_state), optax.tree.norm(gradient)

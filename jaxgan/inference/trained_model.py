@@ -1,0 +1,180 @@
+"""A trained generator from its checkpoint, and samples from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.config import Config
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.state import Apply
+from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
+from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A generator ready to sample: the moving average of its weights.
+
+    Attributes:
+      config: of the run.
+      scaling: how [-1, 1] maps to the original units.
+      class_names: one a class; empty when the generator takes no labels.
+      step: iterations it was trained for.
+      run_dir: the run's folder.
+      data_fingerprint: of the data it was trained on.
+      affine: 4x4 voxel-to-world matrix of volumes, or None.
+      generator: the network as a pure function.
+      params: its averaged parameters.
+      stats: its averaged running statistics.
+    """
+
+    config: Config
+    scaling: Scaling
+    class_names: tuple[str, ...]
+    step: int
+    run_dir: Path
+    data_fingerprint: str
+    affine: np.ndarray | None
+    generator: Apply
+    params: Any
+    stats: Any
+
+
+def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> TrainedModel:
+    """The generator of a checkpoint.
+
+    Args:
+      path: a run's folder, its `checkpoints` folder, or one step's folder in it.
+      step: "best" (by the run's `best_metric`; the latest while no epoch has ended), "latest", or a step number.
+
+    Raises:
+      InputError: no such run or step, or no readable checkpoint.
+    """
+    run_dir, number, best = find(path, step)
+    with Checkpoints(run_dir) as checkpoints:
+        if number is None:
+            number, arrays, record = checkpoints.read_newest()
+            wanted = record["progress"]["best_step"]
+            if best and wanted in checkpoints.steps() and wanted != number:
+                number, arrays, record = checkpoints.read_newest(at_most=wanted)
+        else:
+            try:
+                arrays, record = checkpoints.read(number)
+            except DamagedCheckpoint as error:
+                raise InputError(
+                    f"{checkpoints.directory / str(number)} is damaged: {error}; choose another --step"
+                ) from None
+    config = Config.from_dict(record["config"])
+    class_names = tuple(record["data"]["class_names"])
+    gan = None
+
+    def build():
+        nonlocal gan
+        gan, state = build_gan(config, len(class_names))
+        return state
+
+    state = into_state(arrays, jax.eval_shape(build))
+    affine = record["data"]["affine"]
+    return TrainedModel(
+        config=config,
+        scaling=Scaling.from_dict(record["data"]["scaling"]),
+        class_names=class_names if config.critic.conditioning != "none" else (),
+        step=number,
+        run_dir=run_dir,
+        data_fingerprint=record["data"]["fingerprint"],
+        affine=None if affine is None else np.asarray(affine),
+        generator=gan.generator,
+        params=state.ema_params,
+        stats=state.ema_stats,
+    )
+
+
+def generate_samples(
+    model: TrainedModel,
+    n: int,
+    labels: Sequence[int] | None = None,
+    seed: int = 0,
+    truncation: float | None = None,
+) -> np.ndarray:
+    """New samples, float32 `[n, *S, C]` in [-1, 1]; `model.scaling.restore` gives them in the original units.
+
+    The same model, seed and n give the same bytes on the same device, and sample i does not depend on n.
+
+    Args:
+      model: from `load_trained_model`.
+      n: how many, at least 1.
+      labels: classes to make, repeated in order up to n; None: all classes in turn. Conditional models only.
+      seed: of the latents.
+      truncation: cut latents off at +-truncation; None: not cut.
+
+    Raises:
+      InputError: n below 1, labels that the model does not have, a truncation of 0 or less.
+    """
+    if n < 1:
+        raise InputError(f"--num_samples {n} is not valid: ask for at least 1")
+    _check_seed(seed)
+    if truncation is not None and not truncation > 0:
+        raise InputError(f"--truncation {truncation} is not valid: give a value above 0")
+    z = latents(seed, n, model.config.generator.latent_dim, truncation)
+    return _samples(model, z, sample_labels(model, n, labels))
+
+
+def generate_interpolation(
+    model: TrainedModel, num_steps: int, label: int | None = None, seed: int = 0, spherical: bool = True
+) -> np.ndarray:
+    """Samples along the way between two latents, float32 `[num_steps, *S, C]` in [-1, 1].
+
+    Args:
+      model: from `load_trained_model`.
+      num_steps: at least 2, both ends included.
+      label: the class of all of them; None: the first class. Conditional models only.
+      seed: of the two latents.
+      spherical: along the great circle, else along the straight line.
+
+    Raises:
+      InputError: fewer than 2 steps, or a label that the model does not have.
+    """
+    _check_seed(seed)
+    ends = latents(seed, 2, model.config.generator.latent_dim)
+    default = 0 if model.class_names else None
+    label = default if label is None else label
+    labels = sample_labels(model, num_steps, None if label is None else [label])
+    return _samples(model, interpolate(ends[0], ends[1], num_steps, spherical), labels)
+
+
+def sample_labels(model: TrainedModel, n: int, labels: Sequence[int] | None = None) -> np.ndarray | None:
+    """The class of each of n samples, int32 `[n]`, or None for an unconditional model.
+
+    Raises:
+      InputError: labels for a model without classes, or outside them.
+    """
+    if not model.class_names:
+        if labels is not None:
+            raise InputError("--labels: this model was trained without classes; leave the flag out")
+        return None
+    classes = len(model.class_names)
+    chosen = list(range(classes)) if labels is None else list(labels)
+    wrong = [label for label in chosen if not 0 <= label < classes]
+    if wrong or not chosen:
+        names = ", ".join(f"{i}={name}" for i, name in enumerate(model.class_names))
+        raise InputError(f"--labels {wrong or 'empty'} is not valid: the classes are {names}")
+    return np.resize(np.asarray(chosen, np.int32), n)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise InputError(f"--seed {seed} is not valid: give 0 to 2**31 - 1")
+
+
+def _samples(model: TrainedModel, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    batch_size = batch_size_for(model.config.data.shape)
+    return generate(model.generator, model.params, model.stats, z, labels, batch_size)

@@ -1,0 +1,279 @@
+"""Checkpoints: Orbax files, with our own record of what must be in them.
+
+A checkpoint is one Orbax step with two items: `state`, the `GANState` as a tree of arrays, and `meta`, a JSON record
+(config, scaling, progress). Orbax writes atomically but keeps no checksum of array payloads, so the record holds a
+SHA-256 of every array: damage is noticed, and `restore` walks back to the newest sound checkpoint with a warning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jaxgan.errors import InputError
+from jaxgan.gan.state import GANState
+
+Tree = Any
+FOLDER = "checkpoints"
+
+# Orbax reports every phase of every save; what goes wrong reaches the user through our own errors.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint whose content is not what was saved."""
+
+
+@dataclasses.dataclass
+class _KeepLatestAndBest:
+    """Orbax's preservation policy: the newest `keep` regular steps (0: all), the best one and the last."""
+
+    keep: int
+    is_regular: Callable[[int], bool]
+    best_step: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        steps = [info.step for info in checkpoints]
+        # A best model that was superseded must not push a regular checkpoint out.
+        kept = {self.best_step, steps[-1], *[step for step in steps if self.is_regular(step)][-self.keep :]}
+        return [step in kept for step in steps]
+
+
+class Checkpoints:
+    """The checkpoints of one run; use as a context manager, else a save under way is lost at exit.
+
+    Args:
+      run_dir: the run's folder; checkpoints lie in `checkpoints/` below it.
+      keep: how many of the newest regular checkpoints to keep beside the best and the last; 0 keeps all of them.
+      is_regular: which steps count towards `keep`; by default all.
+      writable: whether the folder may be made and written to.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | os.PathLike,
+        keep: int = 0,
+        is_regular: Callable[[int], bool] = lambda step: True,
+        writable: bool = False,
+    ):
+        self.directory = Path(run_dir).absolute() / FOLDER
+        self._policy = _KeepLatestAndBest(keep, is_regular)
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                create=writable, read_only=not writable, preservation_policy=self._policy
+            ),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
+        )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Waits for a save under way."""
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: GANState, meta: Mapping[str, Any], best_step: int | None) -> None:
+        """Begins to write a checkpoint; the files are complete after `close` or the next `save`.
+
+        Args:
+          step: iterations done.
+          state: the state as NumPy arrays.
+          meta: JSON-able record to keep beside it.
+          best_step: the step to keep whatever its age.
+
+        Raises:
+          RuntimeError: there is a checkpoint of this or a later step already.
+        """
+        self._policy.best_step = best_step
+        arrays = _named(state)
+        record = {**meta, "arrays": {name: _describe(array) for name, array in arrays.items()}}
+        record["seal"] = _seal(record)
+        items = ocp.args.Composite(state=ocp.args.StandardSave(_nested(arrays)), meta=ocp.args.JsonSave(record))
+        if not self._manager.save(step, args=items):
+            raise RuntimeError(f"checkpoint {step} was refused: {self.directory} holds steps {self.steps()}")
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """The JSON record of a checkpoint.
+
+        Raises:
+          DamagedCheckpoint: it cannot be read, or is not what was saved.
+        """
+        try:
+            record = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+            sealed = record["seal"] == _seal({k: v for k, v in record.items() if k != "seal"})
+        except Exception as error:  # Whatever the readers below raise on damaged files.
+            raise DamagedCheckpoint(f"its record cannot be read ({_first_line(error)})") from error
+        if not sealed:
+            raise DamagedCheckpoint("its record does not match its seal")
+        return record
+
+    def read(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """All arrays of a checkpoint by name, verified, and its record.
+
+        Raises:
+          DamagedCheckpoint: it cannot be read, or is not what was saved.
+        """
+        record = self.meta(step)
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
+            arrays = _flattened(restored.state)
+        except Exception as error:  # Orbax and TensorStore raise many kinds on damaged files.
+            raise DamagedCheckpoint(f"its arrays cannot be read ({_first_line(error)})") from error
+        for name, described in record["arrays"].items():
+            if name not in arrays or _describe(arrays[name]) != described:
+                raise DamagedCheckpoint(f"array {name} is not what was saved")
+        return arrays, record
+
+    def read_newest(self, at_most: int | None = None) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+        """The newest sound checkpoint: (step, arrays, record); warns of each damaged one that it passes over.
+
+        Args:
+          at_most: the latest step to look at; None: all.
+
+        Raises:
+          InputError: there is none.
+        """
+        candidates = [step for step in self.steps() if at_most is None or step <= at_most]
+        for step in reversed(candidates):
+            try:
+                return step, *self.read(step)
+            except DamagedCheckpoint as error:
+                warnings.warn(f"checkpoint {self.directory / str(step)} is damaged: {error}", stacklevel=2)
+        where = f"{self.directory} holds no readable checkpoint"
+        raise InputError(f"{where}: all {len(candidates)} are damaged" if candidates else f"{where}: train first")
+
+
+def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
+    """Moves checkpoints of later steps out of the way, to `checkpoints_set_aside/`: a run that walked back past them
+    writes these steps again, and what could not be read now may be readable another day.
+
+    Returns:
+      Where they lie.
+    """
+    folder = Path(run_dir) / FOLDER
+    moved = []
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.name.isdigit() and int(entry.name) > after:
+            target = Path(run_dir) / f"{FOLDER}_set_aside" / f"{entry.name}-{secrets.token_hex(4)}"
+            target.parent.mkdir(exist_ok=True)
+            moved.append(entry.rename(target))
+    return moved
+
+
+def into_state(arrays: Mapping[str, np.ndarray], like: GANState) -> GANState:
+    """Arrays by name as a state of the given structure.
+
+    Args:
+      arrays: as `Checkpoints.read` gives them.
+      like: a state, or its `jax.eval_shape`, of the structure, shapes and dtypes to fill.
+
+    Raises:
+      InputError: a name, shape or dtype does not fit: the checkpoint is of another configuration.
+    """
+    wanted = _named(like)
+    way_out = "the checkpoint is of another configuration: use the config it was saved with"
+    for name in wanted.keys() | arrays.keys():
+        if name not in arrays:
+            raise InputError(f"the checkpoint has no array {name}: {way_out}")
+        if name not in wanted:
+            raise InputError(f"the checkpoint's array {name} is not in this model: {way_out}")
+        have, want = arrays[name], wanted[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            raise InputError(
+                f"array {name} is {have.dtype}{list(have.shape)} in the checkpoint, but this model needs"
+                f" {want.dtype}{list(want.shape)}: {way_out}"
+            )
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
+
+
+def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int | None, bool]:
+    """What a user's `--checkpoint PATH --step STEP` points at.
+
+    Args:
+      path: a run's folder, its `checkpoints` folder, or one step's folder in it.
+      step: "latest", "best" or a number; ignored when the path names a step.
+
+    Returns:
+      (run folder, step number or None for the latest, whether the best is wanted).
+
+    Raises:
+      InputError: no such folder, no checkpoint in it, or no such step.
+    """
+    path = Path(path)
+    if path.name.isdigit() and path.parent.name == FOLDER:
+        run_dir, step = path.parent.parent, int(path.name)
+    else:
+        run_dir = path.parent if path.name == FOLDER else path
+    folder = run_dir / FOLDER
+    if not folder.is_dir():
+        raise InputError(f"{path} is not a run with checkpoints: give the folder that train.py wrote (--workdir)")
+    steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+    if not steps:
+        raise InputError(f"{folder} holds no checkpoint yet: train first")
+    if step in ("latest", "best"):
+        return run_dir, None, step == "best"
+    if not str(step).isdigit():
+        raise InputError(f"--step {step} is not valid: give latest, best or a number")
+    if int(step) not in steps:
+        raise InputError(f"{folder} has no step {step}: it has {', '.join(map(str, steps))}")
+    return run_dir, int(step), False
+
+
+def _named(state: GANState) -> dict[str, Any]:
+    """Leaves by path, e.g. `generator/params/up1/kernel`: a format that no library's class is part of."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = np.asarray(array)
+    return tree
+
+
+def _flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            arrays |= _flattened(value, f"{prefix}{name}/")
+        else:
+            arrays[prefix + name] = np.asarray(value)
+    return arrays
+
+
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": digest}
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -1,0 +1,295 @@
+"""The training loop, and nothing else: it calls the compiled step and keeps the books.
+
+The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then,
+in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) JUDGE what was evaluated and the epoch that ended:
+best model, early stopping, (4) SAVE a checkpoint if one is due, (5) SAMPLE if due. So a checkpoint holds everything
+that has been decided up to its step, and a resumed run repeats an uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan import parallel
+from jaxgan.config import Config
+from jaxgan.data import demo
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.open import open_dataset
+from jaxgan.data.source import open_source
+from jaxgan.errors import InputError
+from jaxgan.evaluation import Evaluator, higher_is_better
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.step import METRICS, train_many
+from jaxgan.runs import folder as run_folder
+from jaxgan.runs.checkpoint import Checkpoints, into_state, set_aside
+from jaxgan.runs.metrics_log import MetricsLog
+from jaxgan.training.best import Progress
+from jaxgan.training.call_length import Pace
+from jaxgan.training.recorder import Books, say
+from jaxgan.training.schedule import Clock
+
+
+class Interrupted(Exception):
+    """A stop signal ended training after a clean save; the run can be resumed."""
+
+
+def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.PathLike, resume: str = "auto") -> Path:
+    """Trains until the configured length, early stopping or a stop signal, and leaves a run folder.
+
+    Args:
+      config: what to train.
+      workdir: the run's folder, made if needed.
+      data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
+      resume: "auto", "never", or the path of a run or checkpoint; see `run_folder.find_start`.
+
+    Returns:
+      The run's folder, with `config.json`, `metrics.jsonl`, `events.*`, `samples/` and `checkpoints/`.
+
+    Raises:
+      InputError: data, batch size, folder or checkpoint do not fit.
+      Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
+      FloatingPointError: a loss is not finite.
+    """
+    run_dir = Path(workdir)
+    dataset = data
+    if not isinstance(data, Dataset):
+        dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+    evaluator = check_fit(config, dataset)
+    start = run_folder.find_start(run_dir, resume)
+    data_record = describe_data(dataset)
+    run_folder.check_same(start, config, data_record)
+
+    objective, settings = config.objective.resolved(), config.train
+    clock = Clock(objective.n_critic * settings.batch_size, dataset.size)
+    total = settings.iterations or max(1, clock.step_of(settings.epochs))
+    progress = Progress(**start.record["progress"]) if start.record else Progress()
+    before = start.record.get("config", {}).get("train", {})
+    patience_changed = before.get("early_stopping_patience") != settings.early_stopping_patience
+    done = progress.complete and total <= start.record["total_iterations"]
+    if start.step >= total or (done and not (progress.stopped_early and patience_changed)):
+        way_out = "raise config.train.iterations or config.train.epochs to go on"
+        if progress.stopped_early:
+            way_out += ", or change config.train.early_stopping_patience"
+        say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
+        return run_dir
+    if progress.stopped_early:
+        progress.patience_from = start.step
+    progress.complete = progress.stopped_early = False
+    watched = (settings.best_metric, settings.best_direction)
+    if start.record and (
+        start.origin.resolve() != run_dir.resolve() or watched != (before["best_metric"], before["best_direction"])
+    ):
+        # The best so far was judged by something else, or lies in another folder.
+        progress = Progress(patience_from=start.step)
+
+    if parallel.is_main_process():
+        run_folder.write_config(run_dir, config)
+        run_folder.write_data_place(run_dir, data)
+        for place in set_aside(run_dir, start.step):
+            warnings.warn(f"moved a later checkpoint out of the way, to {place}", stacklevel=2)
+    gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
+    if start.arrays is not None:
+        state = into_state(start.arrays, state)
+        say(f"resuming {run_dir} at step {start.step} (epoch {clock.epoch(start.step):.2f})")
+    source = open_source(
+        dataset,
+        config.data.source,
+        config.data.resident_budget_gib * 2**30,
+        config.seed,
+        objective.n_critic,
+        settings.batch_size,
+        config.data.balanced,
+    )
+    is_regular = partial(
+        clock.is_due,
+        every_iterations=settings.checkpoint_every_iterations,
+        every_epochs=settings.checkpoint_every_epochs,
+    )
+    record = {"config": config.to_dict(), "data": data_record, "total_iterations": total}
+    with (
+        contextlib.closing(source),
+        Checkpoints(run_dir, settings.keep_checkpoints, is_regular, writable=True) as checkpoints,
+        MetricsLog(run_dir, start.step) if parallel.is_main_process() else contextlib.nullcontext() as log,
+        _StopSignal() as stop,
+    ):
+        books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator)
+        _loop(config, clock, gan, state, source, start.step, total, books, stop)
+    return run_dir
+
+
+def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
+    """Step, evaluate, log, judge, save, sample: the contract of this module."""
+    settings = config.train
+    pace = Pace(settings.steps_per_call)
+    program = parallel.map_train(partial(train_many, gan, source.fetch), data_axes=source.data_axes)
+    state = parallel.replicate(state)
+
+    def draw(step: int) -> tuple[int, Any]:
+        """How many iterations the next call runs, and their reals on the way to the devices."""
+        count = int(min(pace.iterations, total - step, books.next_boundary(step) - step))
+        return count, parallel.split_batch(source.draws(step, count, pace.longest))
+
+    with _bar(step, total) as bar:
+        count, draws = draw(step)
+        while step < total:
+            began = time.perf_counter()
+            state, metrics = program(state, source.data, draws, count)
+            done, step = count, step + count
+            if step < total:
+                count, draws = draw(step)  # While the devices work.
+            metrics = parallel.to_host(metrics)
+            seconds = time.perf_counter() - began
+            pace.ran(done, seconds)
+            rate = done * clock.images_per_iteration / seconds
+            evaluated = books.evaluate(step, state)
+            books.log(step - done, done, metrics, rate, evaluated)
+            bar.update(done)
+            bar.set_postfix(books.summary(metrics, done - 1, rate), refresh=False)
+            books.progress.complete = step >= total
+            improved = books.judge(step, evaluated)
+            last = books.progress.complete or stop.requested()
+            if last or improved or books.is_regular(step):
+                books.save(step, parallel.to_host(state), metrics, done - 1)
+            if last or clock.is_due(step, settings.sample_every_iterations, settings.sample_every_epochs):
+                books.sample(step, state, last)
+            if last:
+                break
+    if not books.progress.complete:
+        raise Interrupted(f"stopped by a signal at step {step}; the same command goes on from there")
+
+
+class _StopSignal:
+    """SIGTERM (a scheduler's preemption) and the first SIGINT ask for a clean stop instead of ending the process."""
+
+    def __init__(self):
+        self._seen = False
+
+    def __enter__(self) -> _StopSignal:
+        self._previous = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(ValueError):  # Not in the main thread: the embedding program handles signals.
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self._seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._seen = True
+
+    def requested(self) -> bool:
+        """Whether any process of the job was asked to stop; all get the same answer."""
+        return parallel.any_process(self._seen)
+
+
+def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None) -> Dataset:
+    """The data that a config and a `--data_dir` name.
+
+    Args:
+      config: its `data` section says size, channels, labels and scaling.
+      data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
+        "demo", the 5,000 digits of `data.demo`.
+      run_dir: where to prepare raw data when the folder beside them is not writable.
+
+    Raises:
+      InputError: nothing usable lies there.
+    """
+    if str(data_dir) == "demo":
+        return demo.digits()
+    wanted = config.data
+    dataset = open_dataset(
+        data_dir,
+        size=wanted.size,
+        channels=wanted.channels,
+        labelled=wanted.labelled,
+        spatial_rank=wanted.spatial_rank,
+        scaling=None if wanted.scaling == "auto" else wanted.scaling,
+        normalise=None if wanted.normalise == "none" else wanted.normalise,
+        cache_dir=None if run_dir is None else Path(run_dir) / "data",
+        progress=parallel.is_main_process(),
+    )
+    # Prepared data were scaled when they were prepared; that must be what is asked for now.
+    if wanted.scaling not in ("auto", dataset.scaling.policy):
+        raise InputError(
+            f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
+            " prepare it again, or set config.data.scaling=auto"
+        )
+    normalised = (dataset.scaling.policy, dataset.scaling.low, dataset.scaling.high) == ("fixed", 0.0, 1.0)
+    if wanted.normalise != "none" and not normalised:
+        raise InputError(
+            f"config.data.normalise={wanted.normalise!r}, but {data_dir} was prepared without: prepare it again with"
+            f" --normalise {wanted.normalise}, or set config.data.normalise=none"
+        )
+    return dataset
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What a checkpoint keeps of the data, JSON-able: enough to sample in original units and to notice other data."""
+    return json.loads(
+        json.dumps(
+            {
+                "name": dataset.name,
+                "size": dataset.size,
+                "shape": dataset.shape,
+                "scaling": dataset.scaling.to_dict(),
+                "class_names": dataset.class_names,
+                "fingerprint": dataset.fingerprint,
+                "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
+            }
+        )
+    )
+
+
+def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
+    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
+    settings = config.train
+    parallel.check_batch_size(settings.batch_size)
+    if tuple(dataset.shape) != config.data.shape:
+        raise InputError(
+            f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
+            f" {list(config.data.shape)}: set config.data.size, channels and spatial_rank, or prepare the data anew"
+        )
+    if config.data.labelled and not dataset.num_classes:
+        raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
+    evaluator = None
+    if config.evaluate.metrics:
+        wanted, weights = config.evaluate, config.evaluate.inception_weights or None
+        evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
+    evaluated = evaluator.names if evaluator else ()
+    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
+    if settings.best_metric and settings.best_metric not in logged:
+        raise InputError(
+            f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+        )
+    direction = "max" if settings.best_metric in evaluated and higher_is_better(settings.best_metric) else "min"
+    if settings.best_metric in evaluated and settings.best_direction != direction:
+        raise InputError(
+            f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
+            f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
+        )
+    for warning in config.warnings():
+        warnings.warn(warning, stacklevel=3)
+    return evaluator
+
+
+@contextlib.contextmanager
+def _bar(step: int, total: int) -> Iterator[tqdm]:
+    # disable=None: quiet when stderr is not a terminal.
+    hidden = None if parallel.is_main_process() else True
+    with tqdm(total=total, initial=step, unit="it", dynamic_ncols=True, disable=hidden) as bar:
+        yield bar

@@ -1,0 +1,214 @@
+"""The command line: exit codes, one-line errors, nothing overwritten, and a run from end to end in real processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.commands import cli
+from jaxgan.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--config.train.iterations=2", "--config.train.batch_size=8", "--config.objective.n_critic=1",
+        "--config.generator.widths=(4,4)", "--config.critic.widths=(4,4)", "--config.train.num_samples=4",
+        "--config.train.log_every_iterations=1"]  # fmt: skip
+
+
+def command(script, *arguments, cwd=ROOT):
+    """Runs a script in a process of its own, as a user does."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two iterations on the demo digits."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    done = command("train.py", "--config", "configs/mnist.py:wgan_gp", "--data_dir", "demo", "--workdir", folder, *TINY)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_training_leaves_a_run_and_is_quiet_without_a_terminal(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    wanted = {"step", "images", "epoch", "critic_loss", "generator_loss", "wasserstein", "gradient_penalty",
+              "images_per_second"}  # fmt: skip
+    assert wanted <= lines[0].keys()
+    assert (run / "report.html").exists() and (run / "figures" / "losses.png").exists()
+
+
+def test_generate_writes_a_readable_grid_and_the_same_bytes_again(run, tmp_path):
+    for name in ("a", "b"):
+        done = command("generate.py", "--checkpoint", run, "--output_dir", tmp_path / name, "--num_samples", 5)
+        assert done.returncode == 0, done.stderr
+    first = np.load(tmp_path / "a" / "samples.npy", allow_pickle=False)
+    assert first.shape == (5, 28, 28, 1) and first.dtype == np.float32 and np.abs(first).max() <= 1
+    assert (tmp_path / "a" / "samples.npy").read_bytes() == (tmp_path / "b" / "samples.npy").read_bytes()
+    assert np.any(first[0] != first[1])
+    assert Image.open(tmp_path / "a" / "sample_grid.png").size[0] > 28
+
+
+def in_process(script, arguments, capsys, monkeypatch):
+    """Runs a script's main in this process; returns (exit status, stderr)."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    namespace = {"__name__": "script"}
+    exec(compile((ROOT / "scripts" / script).read_text(), script, "exec"), namespace)
+    with pytest.raises(SystemExit) as caught:
+        cli.run(namespace["main"])
+    return caught.value.code, capsys.readouterr().err
+
+
+MNIST = ["--config", ROOT / "configs" / "mnist.py", "--data_dir", "demo"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([*MNIST, "--config.optimizer.rate=1"], ["config.optimizer.rate"]),
+        ([*MNIST, "--config.train.batch_size=-3"], ["config.train.batch_size=-3", "above 0"]),
+        ([*MNIST, "--config.train.batch_size=6"], ["config.train.batch_size=6", "4 devices"]),
+        (["--config", "none.py"], ["none.py", "no such file"]),
+        (["--config", ROOT / "configs" / "mnist.py"], ["--data_dir is missing"]),
+        (["--config", ROOT / "configs" / "mnist.py", "--data_dir", "/nowhere"], ["/nowhere"]),
+        ([*MNIST, "--resume", "/nowhere"], ["/nowhere", "not a run"]),
+        (["--data_dir", "demo"], ["--config"]),
+        ([*MNIST, "--workdri", "x"], ["--workdri"]),
+    ],
+)
+def test_wrong_training_commands_exit_2_with_one_line(arguments, parts, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, error = in_process("train.py", arguments, capsys, monkeypatch)
+    assert status == 2, error
+    assert error.startswith("error: ") and error.count("\n") == 1, error
+    assert all(part in error for part in parts), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_work_folder_that_cannot_be_written_exits_2(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("precious")
+    status, error = in_process("train.py", [*MNIST, "--workdir", tmp_path / "file" / "run", *TINY], capsys, monkeypatch)
+    assert status == 2 and str(tmp_path / "file") in error and error.count("\n") == 1, error
+    assert (tmp_path / "file").read_text() == "precious"
+    monkeypatch.setattr(os, "replace", refuse)
+    status, error = in_process("train.py", [*MNIST, "--workdir", tmp_path / "run", *TINY], capsys, monkeypatch)
+    assert status == 2 and str(tmp_path / "run") in error and "Read-only" in error, error
+
+
+def refuse(*_):
+    raise OSError(30, "Read-only file system")
+
+
+@pytest.mark.parametrize(
+    ("extra", "parts"),
+    [
+        (["--num_samples", 0], ["--num_samples 0"]),
+        (["--num_samples", "many"], ["--num_samples"]),
+        (["--step", 99], ["no step 99", "it has 2"]),
+        (["--labels", "1"], ["--labels", "without classes"]),
+        (["--truncation", "-1"], ["--truncation"]),
+        (["--formats", "jpeg"], ["--formats", "jpeg"]),
+        (["--formats", "nifti"], ["nifti"]),
+        (["--interpolate", "--num_steps", 1], ["--num_steps 1"]),
+    ],
+)
+def test_wrong_generation_commands_exit_2_and_write_nothing(run, extra, parts, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", *extra]
+    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1 and all(part in error for part in parts), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_files_are_not_overwritten_unless_told(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "sample_grid.png").write_text("precious")
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--num_samples", 1]
+    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    assert status == 2 and "sample_grid.png" in error and "--overwrite" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["sample_grid.png"]
+    assert (tmp_path / "sample_grid.png").read_text() == "precious"
+    status, _ = in_process("generate.py", [*arguments, "--overwrite"], capsys, monkeypatch)
+    assert status == 0 and (tmp_path / "samples.npy").exists()
+
+
+def test_unreadable_checkpoints_exit_2(run, tmp_path, capsys, monkeypatch):
+    for path in (tmp_path, tmp_path / "none", run / "metrics.jsonl"):
+        status, error = in_process("generate.py", ["--checkpoint", path], capsys, monkeypatch)
+        assert status == 2 and str(path) in error and error.count("\n") == 1, error
+
+
+def test_dry_run_describes_and_trains_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, [*MNIST, "--dry_run", *TINY])])
+    namespace = {"__name__": "script"}
+    exec(compile((ROOT / "scripts" / "train.py").read_text(), "train.py", "exec"), namespace)
+    with pytest.raises(SystemExit) as caught:
+        cli.run(namespace["main"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert '"batch_size": 8' in text and "generator: " in text and "[N, 14, 14, 4]" in text and "MiB a device" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_exit_codes_of_the_shared_runner(capsys):
+    def wrong():
+        raise InputError("config.x: line one\nline two")
+
+    for main, status, error in (
+        (wrong, 2, "error: config.x: line one line two\n"),
+        (lambda: 0, 0, ""),
+        (lambda: 1, 1, ""),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            cli.run(main)
+        assert caught.value.code == status and capsys.readouterr().err == error
+
+
+@pytest.mark.parametrize("script", ["train.py", "generate.py", "benchmark.py", "prepare_data.py", "evaluate.py"])
+def test_help_exits_0(script, capsys, monkeypatch):
+    status, _ = in_process(script, ["--help"], capsys, monkeypatch)
+    assert status == 0
+
+
+def test_interpolation_alone_writes_a_strip(run, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--interpolate", "--num_steps", 3, "--formats"]
+    status, error = in_process("generate.py", [*arguments, "grid"], capsys, monkeypatch)
+    assert status == 0, error
+    assert [path.name for path in tmp_path.iterdir()] == ["interpolation_strip.png"]
+    status, error = in_process("generate.py", [*arguments, "grid,npy"], capsys, monkeypatch)
+    assert status == 2 and "interpolation_strip.png exists" in error
+    status, _ = in_process("generate.py", [*arguments, "grid,npy", "--overwrite"], capsys, monkeypatch)
+    assert status == 0 and np.load(tmp_path / "interpolations.npy").shape == (3, 28, 28, 1)
+
+
+@pytest.mark.parametrize("extra", [["--seed", -1], ["--seed", 99999999999], ["--truncation", "nan"],
+                                   ["--interpolate", "--truncation", 1]])  # fmt: skip
+def test_odd_numbers_are_one_line(run, extra, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", *extra]
+    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1 and str(extra[-2] if len(extra) < 3 else "--truncation") in error
+
+
+def test_figures_are_drawn_anew_on_request(run, capsys, monkeypatch):
+    (run / "figures" / "losses.png").unlink()
+    status, error = in_process("evaluate.py", ["--checkpoint", run, "--figures_only"], capsys, monkeypatch)
+    assert status == 0, error
+    assert (run / "figures" / "losses.png").exists()
+    status, error = in_process("evaluate.py", ["--checkpoint", run / "none", "--figures_only"], capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1
+
+
+def test_a_broken_preset_is_one_line(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mine.py").write_text("def get_config(:\n")
+    status, error = in_process("train.py", ["--config", tmp_path / "mine.py"], capsys, monkeypatch)
+    assert status == 2 and "SyntaxError" in error and error.count("\n") == 1, error
+    overrides = [*MNIST, "--config.train.epochs.x=3"]
+    status, error = in_process("train.py", overrides, capsys, monkeypatch)
+    assert status == 2 and "config.train.epochs" in error and error.count("\n") == 1, error

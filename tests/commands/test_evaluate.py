@@ -1,0 +1,186 @@
+"""The command: two folders, a checkpoint; JSON, figures and table; one line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxgan
+from jaxgan.commands import evaluate as run
+from jaxgan.data.dataset import from_arrays
+from jaxgan.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+
+
+def save(folder, images):
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    return folder
+
+
+def pictures(count, side=16):
+    return np.random.default_rng().integers(0, 256, (count, side, side), np.uint8)
+
+
+def flags(**changes):
+    defaults = {
+        "checkpoint": None, "step": "best", "data_dir": None, "num_samples": None, "seed": 0, "truncation": None,
+        "real": None, "generated": None, "value_range": None, "generated_range": None,
+        "metrics": "swd,msssim,spectrum,histogram,nearest", "inception_weights": None, "output": None,
+        "overwrite": False,
+    }  # fmt: skip
+    return Namespace(**(defaults | changes))
+
+
+def test_two_folders_give_json_figures_and_a_table(tmp_path, capsys):
+    images = pictures(30)
+    real, fake = save(tmp_path / "a", images), save(tmp_path / "b", images[::-1])
+    args = flags(real=str(real), generated=str(fake), output=str(tmp_path / "out" / "report.json"))
+    _, files = run.evaluate_command(args)
+    record = json.loads(files[0].read_text())
+    assert record["metrics"]["histogram"]["value"] == 0.0
+    assert record["metrics"]["memorisation_pixels"]["value"] == 1.0
+    assert record["metrics"]["memorisation_pixels"]["details"]["flagged"] is True
+    assert record["metrics"]["swd"]["protocol"]["n_real"] == 30
+    assert {path.name for path in files[1:]} == set(record["figures"].values())
+    assert {"histogram", "spectrum", "nearest_pixels"} == set(record["figures"])
+    for path in files[1:]:
+        assert Image.open(path).size[0] > 300
+    shown = capsys.readouterr().out
+    assert "memorisation_pixels" in shown
+    assert "copies of training images" in shown
+    assert len(shown.splitlines()) < 25
+    with pytest.raises(InputError, match="--overwrite"):
+        run.evaluate_command(args)
+
+
+def test_classes_are_compared_only_where_their_names_agree(tmp_path):
+    for name, classes in (("real", "ab"), ("same", "ab"), ("other", "cd")):
+        for label in classes:
+            save(tmp_path / name / label, pictures(25))
+    for name, expected in (("same", {"a", "b"}), ("other", set())):
+        output = str(tmp_path / f"{name}.json")
+        args = flags(real=tmp_path / "real", generated=tmp_path / name, metrics="kid", output=output)
+        evaluation, _ = run.evaluate_command(args)
+        assert set(evaluation.per_class) == expected
+
+
+def test_float_files_need_a_range_and_must_keep_it(tmp_path):
+    values = np.random.default_rng().uniform(0, 5, (12, 16, 16, 1)).astype(np.float32)
+    np.save(tmp_path / "real.npy", values)
+    np.save(tmp_path / "fake.npy", values / 2.5 - 1)
+    arguments = {"real": tmp_path / "real.npy", "generated": tmp_path / "fake.npy", "metrics": "histogram"}
+    with pytest.raises(InputError, match=r"--value_range"):
+        run.evaluate_command(flags(**arguments))
+    with pytest.raises(InputError, match=r"leave the declared range 0 to 4"):
+        run.evaluate_command(flags(**arguments, value_range="0,4"))
+    output = str(tmp_path / "report.json")
+    evaluation, _ = run.evaluate_command(flags(**arguments, value_range="0,5", generated_range="-1,1", output=output))
+    assert evaluation.values()["histogram"] == pytest.approx(0, abs=1e-3)
+    assert evaluation.metrics["histogram"].details["real_mean"] == pytest.approx(values.mean(), rel=1e-3)
+
+
+def test_mistakes_are_one_line(tmp_path):
+    good = save(tmp_path / "good", pictures(4))
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "mixed", pictures(2))
+    Image.fromarray(pictures(1, 20)[0]).save(tmp_path / "mixed" / "z.png")
+    large = save(tmp_path / "large", pictures(3, 20))
+    (tmp_path / "weights.pth").write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
+    cases = [
+        (flags(), "--checkpoint RUN"),
+        (flags(real=str(good)), "--generated DIR"),
+        (flags(real=str(good), generated=str(tmp_path / "none")), "no such"),
+        (flags(real=str(good), generated=str(tmp_path / "empty")), "empty"),
+        (flags(real=str(good), generated=str(tmp_path / "mixed")), "z.png"),
+        (flags(real=str(good), generated=str(large)), "make them equal"),
+        (flags(real=str(good), generated=str(good), metrics="fid,psnr"), "psnr"),
+        (flags(real=str(good), generated=str(good), value_range="1,0"), "--value_range"),
+        (flags(real=str(good), generated=str(good), value_range="abc"), "--value_range"),
+        (flags(real=str(good), generated=str(good), metrics="fid", inception_weights="none.pth"), "none.pth"),
+        (
+            flags(real=str(good), generated=str(good), metrics="fid", inception_weights=tmp_path / "weights.pth"),
+            "nothing in it was run",
+        ),
+        (flags(real=str(good), generated=str(good), metrics="is"), "--inception_weights"),
+        (flags(checkpoint=str(tmp_path), real=str(good)), "one or the other"),
+    ]
+    for args, words in cases:
+        args.output = str(tmp_path / "out.json")
+        with pytest.raises(InputError) as error:
+            run.evaluate_command(args)
+        assert words in str(error.value), error.value
+        assert not list(tmp_path.glob("out*"))
+
+
+def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
+    images = pictures(40)[..., None]
+    dataset = from_arrays("toy", images, np.arange(40) % 2, fingerprint="f")
+    model = types.SimpleNamespace(
+        config=None, run_dir=tmp_path / "run", step=7, class_names=("a", "b"), data_fingerprint="f"
+    )
+    opened = []
+    asked = []
+
+    def generate_samples(model, n, labels, seed, truncation):
+        asked.append((n, labels, seed))
+        return np.random.default_rng(seed).uniform(-1, 1, (n, 16, 16, 1)).astype(np.float32)
+
+    monkeypatch.setattr(jaxgan, "load_trained_model", lambda path, step: model, raising=False)
+    monkeypatch.setattr(jaxgan, "open_data", lambda *args: opened.append(args[1]) or dataset, raising=False)
+    monkeypatch.setattr(jaxgan, "generate_samples", generate_samples, raising=False)
+    args = flags(checkpoint=str(tmp_path / "run"), num_samples=300, metrics="histogram,nearest")
+    with pytest.raises(InputError, match="--data_dir"):
+        run.evaluate_command(args)
+    model.run_dir.mkdir()
+    (model.run_dir / "data.json").write_text(json.dumps({"data_dir": "somewhere"}))
+    _, (report, *figures) = run.evaluate_command(args)
+    assert opened == ["somewhere"]
+    assert report.parent == model.run_dir / "evaluation"
+    record = json.loads(report.read_text())
+    assert record["step"] == 7
+    assert record["metrics"]["histogram"]["protocol"]["n_generated"] == 300
+    assert len(figures) == 2
+    assert {n for n, _, _ in asked} == {256}  # One compiled size, the last chunk cut.
+    assert set(np.unique(asked[0][1])) == {0, 1}
+    model.data_fingerprint = "other"
+    with pytest.raises(InputError, match="not those that"):
+        run.evaluate_command(args)
+    assert "protocol: 300 generated against 40 real" in capsys.readouterr().out
+
+
+@pytest.mark.real_data
+def test_float_maps_are_judged_in_their_units(shared_data, tmp_path):
+    maps = shared_data / "cells" / "dsb2018_probmap_f32"
+    args = flags(
+        real=maps, generated=maps, value_range="0,1", metrics="spectrum,histogram,nearest",
+        output=str(tmp_path / "report.json"),
+    )  # fmt: skip
+    evaluation, _ = run.evaluate_command(args)
+    assert evaluation.values()["histogram"] == evaluation.values()["spectrum"] == 0.0
+    assert evaluation.copies["pixels"].flagged
+    assert 0 < evaluation.metrics["histogram"].details["real_mean"] < 0.97
+
+
+def test_the_script_exits_2_with_one_line():
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), "--real", "nowhere", "--generated", "nowhere"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, "--metrics", "swd"], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --real nowhere")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

@@ -1,0 +1,165 @@
+"""The command line: every kind of source, exit codes, one line for every mistake."""
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from jaxgan.commands import prepare_data as commands
+from jaxgan.data.listing import medmnist
+from jaxgan.data.open import open_dataset
+from jaxgan.data.preparing.convert import Conversion
+from jaxgan.data.preparing.prepare import Policy
+from jaxgan.errors import InputError
+
+RNG = np.random.default_rng()
+SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    for label in ("x", "y"):
+        (tmp_path / "tiles" / label).mkdir(parents=True)
+        for i in range(3):
+            image = RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            tifffile.imwrite(tmp_path / "tiles" / label / f"{i}.tif", image, photometric="rgb")
+    return tmp_path / "tiles"
+
+
+def test_prepare_check_and_open(tiles, tmp_path):
+    out = tmp_path / "data"
+    result = run("folder", "--source", tiles, "--data_dir", out, "--size", 16, "--channels", 1, "--labelled")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "train 6 samples of 16x16x1 uint8" in result.stdout and "classes x, y" in result.stdout
+    assert open_dataset(out, name="tiles", size=16).num_classes == 2
+    result = run("check", "--data_dir", out, "--name", "tiles")
+    assert (result.returncode, result.stderr) == (0, "") and "x 3, y 3" in result.stdout
+
+
+def test_check_exits_1_and_says_what_is_wrong(tiles, tmp_path):
+    (tiles / "x" / "twin.tif").write_bytes((tiles / "x" / "0.tif").read_bytes())
+    assert run("folder", "--source", tiles, "--data_dir", tmp_path / "data").returncode == 0
+    result = run("check", "--data_dir", tmp_path / "data")
+    assert result.returncode == 1 and "WRONG: 1 exact duplicates" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["folder", "--source", "absent"],
+        ["npz", "--source", "tiles"],
+        ["slides", "--source", "tiles", "--overlap", "2"],
+        ["folder", "--source", "tiles", "--scaling", "fixed"],
+        ["folder", "--source", "tiles", "--channels", "2"],
+        ["folder", "--source", "tiles", "--bogus"],
+        ["check", "--name", "nothing"],
+        ["volumes", "--source", "tiles"],
+        [],
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(tiles, tmp_path, arguments):
+    arguments = [str(tiles) if a == "tiles" else a for a in arguments]
+    result = run(*arguments, *(["--data_dir", tmp_path / "data"] if arguments else []))
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+def test_label_tables(tmp_path):
+    table = tmp_path / "train.csv"
+    table.write_text("image_id,provider,isup_grade\na,x,3\nb,y,0\n")
+    assert commands.read_labels(table, "isup_grade") == {"a": "3", "b": "0"}
+    assert commands.read_labels(table) == {"a": "x", "b": "y"}
+    for content, message in (("", "header"), ("a,b\nx\n", "line 2 has no class"), ("a,b\n\xff", "header|CSV")):
+        table.write_bytes(content.encode("latin1"))
+        with pytest.raises(InputError, match=message):
+            commands.read_labels(table)
+    with pytest.raises(InputError, match="cannot be read"):
+        commands.read_labels(tmp_path / "absent.csv")
+
+
+def test_official_archives_are_told_by_their_md5(tmp_path, caplog, monkeypatch):
+    path = tmp_path / "pathmnist.npz"
+    np.savez(path, train_images=RNG.integers(0, 256, (5, 8, 8), dtype=np.uint8))
+    medmnist.check_official(path)
+    assert "not the official" in caplog.text
+    assert medmnist.is_name("pathmnist_64") and not medmnist.is_name("mnist")
+
+    def unreachable(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr("socket.create_connection", unreachable)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    with pytest.raises(InputError, match=r"breastmnist: could not be downloaded .*no route.*give the file"):
+        medmnist.download("breastmnist", tmp_path)
+
+
+def harm(folder, kind):
+    """Spoils a folder of sound uint16 images in one way."""
+    good, bad = folder / "good0.tif", folder / "bad.tif"
+    image = RNG.integers(0, 999, (16, 16), dtype=np.uint16)
+    if kind == "truncated":
+        bad.write_bytes(good.read_bytes()[:-50])
+    elif kind == "zero bytes":
+        bad.write_bytes(b"")
+    elif kind == "wrong magic":
+        bad.write_bytes(b"GIF89a" * 50)
+    elif kind == "NaN":
+        for path in folder.iterdir():
+            tifffile.imwrite(path, np.float32(tifffile.imread(path)))
+        tifffile.imwrite(bad, np.full((16, 16), np.nan, np.float32))
+    elif kind == "mixed shapes":
+        tifffile.imwrite(bad, image[:9])
+    elif kind == "mixed channels":
+        tifffile.imwrite(bad, np.stack([image] * 3, -1), photometric="rgb")
+    elif kind == "empty folder":
+        for path in folder.iterdir():
+            path.unlink()
+    elif kind == "a folder for a file":
+        bad.mkdir()
+    elif kind == "loop of links":
+        bad.symlink_to(bad)
+    elif kind == "terabytes claimed":
+        tifffile.imwrite(bad, image)
+        content = bytearray(bad.read_bytes())
+        with tifffile.TiffFile(bad) as file:
+            for tag in ("ImageWidth", "ImageLength"):
+                offset = file.pages[0].tags[tag].offset
+                content[offset + 2 : offset + 12] = struct.pack("<HII", 4, 1, 10**6)
+        bad.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "truncated", "zero bytes", "wrong magic", "NaN", "mixed shapes", "mixed channels", "empty folder",
+        "a folder for a file", "loop of links", "terabytes claimed",
+    ],
+)  # fmt: skip
+def test_bad_sources_prepare_nothing_and_say_why_in_one_line(tmp_path, kind):
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(4):
+        tifffile.imwrite(source / f"good{i}.tif", RNG.integers(0, 999, (16, 16), dtype=np.uint16))
+    harm(source, kind)
+    for prepare in (
+        lambda: commands.prepare_source(
+            "folder", str(source), str(tmp_path / "data"), conversion=Conversion(), policy=Policy()
+        ),
+        lambda: open_dataset(source),
+    ):
+        with pytest.raises(InputError) as caught:
+            prepare()
+        message = str(caught.value)
+        assert "\n" not in message and str(source) in message
+        assert kind == "empty folder" or "bad.tif" in message
+    for target in (tmp_path / "data", tmp_path / "source.jaxgan"):
+        left = [path.name for path in target.iterdir()] if target.exists() else []
+        assert left in ([], ["source.rejected.csv"])

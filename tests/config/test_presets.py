@@ -1,0 +1,66 @@
+"""Each preset from data to a sampled checkpoint, in one iteration: at its full shape where that is quick."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxgan
+from jaxgan.config.presets import load_config
+from jaxgan.data.dataset import from_arrays
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FULL = ["mnist:gan", "mnist:wgan_gp", "mnist:wgan_clip", "mnist:quickstart", "pathmnist"]
+REDUCED = ["cell256", "panda256", "mri64"]
+
+
+def load(name):
+    stem, _, variant = name.partition(":")
+    return load_config(str(CONFIGS / f"{stem}.py") + (f":{variant}" if variant else ""))
+
+
+def reduced(config):
+    """The same game on 16 pixels: two widths instead of four or six. Full shapes are in the benchmark."""
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, size=16),
+        generator=dataclasses.replace(config.generator, widths=config.generator.widths[-2:]),
+        critic=dataclasses.replace(config.critic, widths=config.critic.widths[:2]),
+    )
+
+
+@pytest.mark.parametrize("name", FULL + REDUCED)
+def test_one_iteration_end_to_end(name, tmp_path):
+    config = load(name)
+    config = reduced(config) if name in REDUCED else config
+    config = dataclasses.replace(
+        config,
+        train=dataclasses.replace(config.train, iterations=1, batch_size=4, num_samples=4, log_every_iterations=1),
+    )
+    assert not config.warnings()
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (12, *config.data.shape)).astype(np.uint8)
+    labels = np.arange(12) % 2 if config.data.labelled else None
+    run = jaxgan.train(config, tmp_path / "run", from_arrays("random", images, labels))
+    model = jaxgan.load_trained_model(run)
+    assert model.config == config and model.step == 1
+    samples = jaxgan.generate_samples(model, 2, seed=1)
+    assert samples.shape == (2, *config.data.shape) and np.isfinite(samples).all()
+    assert (run / "figures" / "losses.png").exists() and (run / "report.html").exists()
+
+
+def test_every_preset_is_tested():
+    assert {path.stem for path in CONFIGS.glob("*.py")} == {name.partition(":")[0] for name in FULL + REDUCED}
+
+
+def test_the_settings_that_the_sources_promise():
+    mnist, path, cell, mri = (load(name) for name in ("mnist", "pathmnist", "cell256", "mri64"))
+    assert (mnist.generator.latent_dim, mnist.train.epochs, mnist.train.batch_size) == (100, 200.0, 128)
+    assert (mnist.optimizer.lr, mnist.optimizer.beta1, mnist.train.early_stopping_patience) == (2e-4, 0.5, 10)
+    assert (mnist.train.checkpoint_every_epochs, mnist.train.sample_every_epochs) == (10.0, 5.0)
+    assert (path.optimizer.name, path.optimizer.lr, path.objective.clip) == ("rmsprop", 5e-5, 0.01)
+    assert (path.objective.n_critic, path.train.epochs, path.train.batch_size) == (5, 50.0, 128)
+    assert cell.train.checkpoint_every_epochs == 20.0 and cell.data.shape == (256, 256, 1)
+    assert mri.data.shape == (64, 64, 64, 1) and mri.generator.norm == mri.critic.norm == "instance"
+    assert mri.generator.widths[-1] == mri.critic.widths[0] == 32

@@ -1,0 +1,150 @@
+"""Slides are read exactly, by tiles; patches hold tissue, lie where their names say, and repeat by seed."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from jaxgan.data.listing.patches import Cutting, list_slides
+from jaxgan.data.listing.slides import Slide, open_slide, tissue
+from jaxgan.data.preparing.convert import Conversion, convert
+from jaxgan.errors import InputError
+
+RNG = np.random.default_rng()
+
+
+def draw(height=700, width=900):
+    """White glass with two blobs of textured pink tissue and a gray pen mark; and where the tissue is."""
+    y, x = np.mgrid[:height, :width]
+    inside = ((y - 250) ** 2 + (x - 250) ** 2 < 200**2) | ((y - 500) ** 2 + (x - 650) ** 2 < 150**2)
+    image = np.full((height, width, 3), 245, np.uint8)
+    image[inside] = RNG.integers((160, 60, 110), (230, 130, 180), (int(inside.sum()), 3))
+    image[20:60, 600:880] = 90
+    return image, inside
+
+
+def write(path, image, levels=(1, 2, 4), mpp=0.5, **options):
+    options = {"tile": (128, 128), "compression": "zlib", "photometric": "rgb"} | options
+    with tifffile.TiffWriter(path) as file:
+        for i, step in enumerate(levels):
+            resolution = {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
+            if i == 0:
+                file.write(image, subifds=len(levels) - 1, **options, **resolution)
+            else:
+                file.write(image[::step, ::step], subfiletype=1, **options)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": None, "rowsperstrip": 50}])
+def test_any_window_is_read_exactly(tmp_path, options):
+    image, _ = draw()
+    slide = Slide(write(tmp_path / "s.tif", image, **options))
+    assert len(slide.pages) == 3 and abs(slide.mpp - 0.5) < 1e-3
+    for _ in range(10):
+        top, left = RNG.integers(0, 600), RNG.integers(0, 800)
+        height, width = RNG.integers(1, 700 - top + 1), RNG.integers(1, 900 - left + 1)
+        np.testing.assert_array_equal(
+            slide.read(0, top, left, height, width), image[top : top + height, left : left + width]
+        )
+    np.testing.assert_array_equal(slide.read(2, 3, 5, 20, 30), image[::4, ::4][3:23, 5:35])
+
+
+def test_thumbnail_is_the_mean(tmp_path):
+    image = RNG.integers(0, 256, (320, 480, 3), dtype=np.uint8)
+    thumbnail, factor = Slide(write(tmp_path / "s.tif", image, levels=(1,))).thumbnail(16)
+    assert factor == 16
+    expected = image.reshape(20, 16, 30, 16, 3).mean((1, 3))
+    np.testing.assert_allclose(thumbnail, expected, atol=1)
+
+
+def test_tissue_is_coloured():
+    pixels = np.array([[245, 245, 245], [10, 10, 12], [120, 118, 122], [200, 120, 160], [90, 60, 140]], np.uint8)
+    assert tissue(pixels).tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("size", [64, 50])
+@pytest.mark.parametrize("levels", [(1,), (1, 2, 4)])
+def test_patches_hold_tissue_and_lie_where_they_say(tmp_path, levels, size):
+    image, inside = draw()
+    path = write(tmp_path / "s.tif", image, levels)
+    found = list_slides(path, Cutting(size=size, min_tissue=0.6))
+    entries = found.splits["train"]
+    assert len(entries) > 15
+    for entry in entries:
+        top, left = (int(v) for v in entry.name.rsplit(":", 1)[1].split(","))
+        window = np.s_[top : top + size, left : left + size]
+        np.testing.assert_array_equal(entry.read()[0].pixels, image[window])
+        assert inside[window].mean() > 0.5
+
+
+def test_limit_seed_overlap_and_evenness(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.tif", draw()[0])
+
+    def names(**kwargs):
+        return [e.name for e in list_slides(tmp_path, Cutting(size=64, **kwargs)).splits["train"]]
+
+    some = names(max_patches=10, seed=1)
+    assert len(some) == 10 and some == names(max_patches=10, seed=1) != names(max_patches=10, seed=2)
+    assert sum("a.tif" in name for name in some) == 5
+    assert len(names(overlap=0.5)) > 3 * len(names())
+
+
+def test_levels_and_microns(tmp_path):
+    image, _ = draw()
+    path = write(tmp_path / "s.tif", image, mpp=0.5)
+    entry = list_slides(path, Cutting(size=32, level=1)).splits["train"][0]
+    top, left = (int(v) for v in entry.name.rsplit(":", 1)[1].split(","))
+    np.testing.assert_array_equal(entry.read()[0].pixels, image[::2, ::2][top : top + 32, left : left + 32])
+    # 1.5 micrometres a pixel: from level 1 (1.0), 48 of its pixels become 32.
+    entry = list_slides(path, Cutting(size=32, mpp=1.5)).splits["train"][0]
+    assert "@1/48:" in entry.name and entry.read()[0].pixels.shape == (32, 32, 3)
+    with pytest.raises(InputError, match="at best"):
+        list_slides(path, Cutting(size=32, mpp=0.1)).splits["train"][0].read()
+    with pytest.raises(InputError, match="levels 0 to 2"):
+        list_slides(path, Cutting(size=32, level=7)).splits["train"][0].read()
+
+
+def test_labels_by_slide_and_stain_of_the_slide(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.tif", draw()[0])
+    found = list_slides(tmp_path, Cutting(size=64), {"a": "3", "b": "0", "c": "1"})
+    assert found.class_names == ("0", "3")
+    assert {(e.group[-5], e.label) for e in found.splits["train"]} == {("a", 1), ("b", 0)}
+    with pytest.raises(InputError, match=r"b\.tif: is not in the table"):
+        list_slides(tmp_path, Cutting(size=64), {"a": "3"})
+    (tmp_path / "2").mkdir()
+    (tmp_path / "a.tif").rename(tmp_path / "2" / "a.tif")
+    with pytest.raises(InputError, match=r"b\.tif: lies in no class folder"):
+        list_slides(tmp_path, Cutting(size=64), labelled=True)
+    (tmp_path / "b.tif").unlink()
+    found = list_slides(tmp_path, Cutting(size=64), labelled=True)
+    assert found.class_names == ("2",) and found.splits["train"][0].label == 0
+    decoded = found.splits["train"][0].read()[0]
+    ((plain, _),) = convert(decoded, Conversion())
+    ((stained, _),) = convert(decoded, Conversion(stain_normalise=True))
+    assert stained.shape == plain.shape and (stained != plain).any()
+    assert decoded.stain() is decoded.stain()
+
+
+def test_no_tissue_no_slides_and_damage_are_said(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds no slides"):
+        list_slides(tmp_path, Cutting())
+    path = write(tmp_path / "white.tif", np.full((600, 600, 3), 245, np.uint8))
+    with pytest.raises(InputError, match="no patch"):
+        list_slides(path, Cutting())
+    (tmp_path / "broken.tif").write_bytes(path.read_bytes()[:2000])
+    write(tmp_path / "good.tif", draw()[0])
+    bad, *good = list_slides(tmp_path, Cutting(size=64)).splits["train"]
+    assert "broken.tif" in bad.name and len(good) > 15
+    with pytest.raises(InputError, match=r"broken\.tif"):
+        bad.read()
+    tifffile.imwrite(tmp_path / "gray.tif", np.zeros((300, 300), np.uint16))
+    with pytest.raises(InputError, match="not 8-bit RGB"):
+        open_slide(tmp_path / "gray.tif")
+
+
+@pytest.mark.parametrize("field", [{"overlap": 1.0}, {"min_tissue": 2}, {"max_patches": 0}, {"level": 0, "mpp": 1.0}])
+def test_wrong_choices_name_the_field(field):
+    with pytest.raises(InputError, match=next(iter(field))):
+        Cutting(**field)

@@ -1,0 +1,234 @@
+"""The iteration: devices do not matter, K iterations a call do not matter, and each network leaves the other alone."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import parallel
+from jaxgan.config import Config
+from jaxgan.gan.build import build_gan, ema_decay
+from jaxgan.gan.step import GAN, critic_update, generator_update, train_many, train_step
+
+BATCH, CLASSES = 8, 3
+
+
+def make(axis_name=None, **sections):
+    """A small game with SGD, whose parameter changes are the gradients: Adam would hide a wrong scale."""
+    values = {
+        "data": {"size": 8, "channels": 1},
+        "generator": {"latent_dim": 5, "widths": [6, 4], "norm": "batch"},
+        "critic": {"widths": [4, 6], "norm": "layer"},
+        "objective": {"loss": "wgan", "n_critic": 2},
+        "optimizer": {"name": "sgd", "lr": 0.01, "beta1": 0.0},
+        "train": {"batch_size": BATCH, "ema_halflife_images": 16.0},
+    }
+    for name, fields in sections.items():
+        values[name] = {**values.get(name, {}), **fields}
+    config = Config.from_dict(values)
+    return build_gan(config, CLASSES if config.data.labelled else 0, 10, axis_name)
+
+
+def reals(k, n_critic=2, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.uniform(-1, 1, (k, n_critic, BATCH, 8, 8, 1)).astype(np.float32)
+    return images, rng.integers(0, CLASSES, (k, n_critic, BATCH)).astype(np.int32)
+
+
+def fetch(data, draw):
+    return draw
+
+
+def fetch_unlabelled(data, draw):
+    return draw[0], None
+
+
+GAMES = {
+    "synchronised batch norm": {},
+    "conditional, augmented": {
+        "data": {"labelled": True},
+        "critic": {"conditioning": "projection"},
+        "augment": {"flip": 0.5, "noise": 0.5},
+    },
+    "batch norm in a relativistic critic": {
+        "critic": {"norm": "batch"},
+        "objective": {"loss": "relativistic", "penalty": "r1+r2", "penalty_weight": 1.0},
+    },
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_four_devices_give_the_gradients_and_parameters_of_one(name):
+    game = GAMES[name]
+    source = fetch if "data" in game else fetch_unlabelled
+    gan, state = make(parallel.AXIS, **game)
+    alone, state_alone = make(None, **game)
+    draws = reals(3)
+    many = parallel.map_train(partial(train_many, gan, source))
+    one = jax.jit(partial(train_many, alone, source))
+    assert jax.local_device_count() == 4
+
+    # The change of one SGD iteration is the gradient times the rate.
+    first = np.int32(1)
+    after, metrics = many(parallel.replicate(make(parallel.AXIS, **game)[1]), (), parallel.split_batch(draws), first)
+    expected, expected_metrics = one(state_alone, (), draws, first)
+    change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), after, state)
+    expected_change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), expected, state_alone)
+    for network in ("critic", "generator"):
+        got, want = getattr(change, network).params, getattr(expected_change, network).params
+        largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(want))
+        # A change is the difference of two rounded parameters: it is known to the spacing of floats there.
+        spacing = max(np.spacing(np.abs(leaf).max()) for leaf in jax.tree.leaves(getattr(state_alone, network).params))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5 * largest + 2 * spacing), got, want)
+    for key in metrics:
+        np.testing.assert_allclose(metrics[key][0], expected_metrics[key][0], rtol=1e-4, atol=1e-5, err_msg=key)
+
+    after, _ = many(parallel.replicate(state), (), parallel.split_batch(draws), np.int32(3))
+    expected, _ = one(state_alone, (), draws, np.int32(3))
+    jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5), after, expected)
+
+
+def test_train_many_equals_calls_of_train_step():
+    gan, state = make(data={"labelled": True}, critic={"conditioning": "projection"}, optimizer={"name": "adam"})
+    draws = reals(4)
+    step = jax.jit(partial(train_step, gan, fetch))
+    many = jax.jit(partial(train_many, gan, fetch))
+    expected, logged = state, []
+    for i in range(3):
+        expected, metrics = step(expected, (), jax.tree.map(lambda leaf, i=i: leaf[i], draws))
+        logged.append(metrics)
+    got, metrics = many(state, (), draws, 3)
+    assert int(got.step) == 3
+    np.testing.assert_array_equal(got.key, expected.key)
+    jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-6, atol=1e-7), got, expected)
+    for name, series in metrics.items():
+        np.testing.assert_allclose(series[:3], [m[name] for m in logged], rtol=1e-5, atol=1e-6, err_msg=name)
+        assert series[3] == 0.0
+
+
+def test_calls_cut_anywhere_give_the_same_bits():
+    gan, state = make()
+    many = jax.jit(partial(train_many, gan, fetch_unlabelled))
+    draws = reals(4)
+    whole, _ = many(state, (), draws, 4)
+    first, _ = many(state, (), draws, 1)
+    shifted = jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), draws)
+    parts, _ = many(first, (), shifted, 3)
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_each_update_leaves_the_other_network_alone():
+    gan, state = make(critic={"norm": "spectral"})
+    images = reals(1)[0][0, 0]
+    after, _ = jax.jit(partial(critic_update, gan))(state, images, None)
+    same = partial(jax.tree.map, np.testing.assert_array_equal)
+    same(after.generator, state.generator)
+    same((after.ema_params, after.ema_stats), (state.ema_params, state.ema_stats))
+    assert differs(after.critic.params, state.critic.params) and differs(after.critic.stats, state.critic.stats)
+    after, _ = jax.jit(partial(generator_update, gan))(state, images, None)
+    same(after.critic, state.critic)
+    assert differs(after.generator.params, state.generator.params)
+    assert differs(after.generator.stats, state.generator.stats)
+    assert differs(after.ema_params, state.ema_params)
+
+
+def differs(a, b):
+    return any(np.any(x != y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral", "group"])
+def test_structure_shapes_and_dtypes_survive_a_step(norm):
+    gan, state = make(critic={"norm": norm}, generator={"norm": norm}, optimizer={"name": "adam"})
+    images = jax.ShapeDtypeStruct((2, BATCH, 8, 8, 1), jnp.float32)
+    after, metrics = jax.eval_shape(partial(train_step, gan, fetch_unlabelled), state, (), (images, None))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)] == [
+        (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)
+    ]
+    assert {(m.shape, m.dtype) for m in metrics.values()} == {((), jnp.dtype(jnp.float32))}
+
+
+def linear_game(**fields):
+    """A game whose critic is the mean of its input times one weight, and whose generator shows its latents."""
+    import optax
+
+    from jaxgan.gan.state import GANState, NetState
+    from jaxgan.objectives.losses import LOSSES
+
+    sgd = optax.sgd(1.0)
+    gan = GAN(
+        generator=lambda params, stats, z, labels, train: (z * params["g"], stats),
+        critic=lambda params, stats, x, labels, train: ((params["c"] * x.mean(axis=1), None), stats),
+        generator_optimizer=sgd,
+        critic_optimizer=sgd,
+        loss=LOSSES["wgan"],
+        latent_dim=4,
+        n_critic=2,
+        ema_decay=lambda step: 0.5,
+        **fields,
+    )
+    g, c = {"g": jnp.ones(())}, {"c": jnp.ones(())}
+    key = jax.random.key_data(jax.random.key(3))
+    state = GANState(jnp.zeros((), jnp.int32), key, NetState(g, {}, sgd.init(g)), NetState(c, {}, sgd.init(c)), g, {})
+    return gan, state
+
+
+def test_latents_are_fresh_for_every_update_and_iteration():
+    gan, state = linear_game()
+    zeros = jnp.zeros((6, 4))
+    seen = [float(critic_update(gan, state, zeros, None, update)[1]["wasserstein"]) for update in (0, 1, 0)]
+    later = critic_update(gan, state._replace(step=jnp.int32(1)), zeros, None, 0)[1]["wasserstein"]
+    assert seen[0] == seen[2]
+    assert len({seen[0], seen[1], float(later)}) == 3
+
+
+def test_the_critic_rises_on_reals_and_the_generator_follows_it():
+    gan, state = linear_game()
+    real = jnp.full((6, 4), 3.0)
+    after, metrics = critic_update(gan, state, real, None)
+    # loss = c * (mean fake - mean real), so the gradient of c is -wasserstein at c = 1, and the rate is 1.
+    np.testing.assert_allclose(after.critic.params["c"], 1.0 + metrics["wasserstein"], rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic_loss"], -metrics["wasserstein"], rtol=1e-6)
+    after, metrics = generator_update(gan, state, real, None)
+    np.testing.assert_allclose(after.generator.params["g"], 1.0 - metrics["generator_loss"], rtol=1e-6)
+    np.testing.assert_allclose(after.ema_params["g"], (1.0 + after.generator.params["g"]) / 2, rtol=1e-6)
+
+
+def test_clipping_bounds_every_weight_after_every_update():
+    gan, state = make(objective={"clip": 0.01}, optimizer={"name": "rmsprop", "lr": 0.01, "beta2": 0.9})
+    images, _ = reals(1)
+    for update in range(2):
+        state, _ = critic_update(gan, state, images[0, update], None, update)
+        largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(state.critic.params))
+        assert 0.009 < largest <= np.float32(0.01)
+
+
+def test_lazy_penalty_is_due_at_its_interval_and_that_much_stronger():
+    penalty = lambda score, real, fake, keys: score(real)  # noqa: E731  (derivative in c: mean(real) = 3)
+    every, state = linear_game(penalty=penalty, penalty_weight=0.5)
+    lazy, _ = linear_game(penalty=penalty, penalty_weight=0.5, penalty_interval=3)
+    real = jnp.full((6, 4), 3.0)
+    plain, _ = linear_game()
+    changes, reported = [], []
+    for step, update in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = state._replace(step=jnp.int32(step))
+        base = critic_update(plain, at, real, None, update)[0].critic.params["c"]
+        after, metrics = critic_update(lazy, at, real, None, update)
+        changes.append(float(after.critic.params["c"] - base))
+        reported.append(float(metrics["gradient_penalty"]))
+    np.testing.assert_allclose(changes, [-4.5, 0, 0, -4.5], atol=1e-5)
+    np.testing.assert_allclose(reported, [3.0, np.nan, np.nan, 3.0])
+    after, _ = critic_update(every, state, real, None)
+    base = critic_update(plain, state, real, None)[0].critic.params["c"]
+    np.testing.assert_allclose(after.critic.params["c"] - base, -1.5, atol=1e-5)
+
+
+def test_ema_half_life_counts_images():
+    decay = partial(ema_decay, batch_size=8, halflife_images=80.0, rampup=0.0)
+    np.testing.assert_allclose(decay(jnp.int32(5)) ** 10, 0.5, rtol=1e-5)
+    ramped = partial(ema_decay, batch_size=8, halflife_images=80.0, rampup=0.05)
+    decays = [float(ramped(jnp.int32(step))) for step in (0, 10, 100, 10_000)]
+    assert decays == sorted(decays) and decays[0] < 1e-5
+    np.testing.assert_allclose(decays[-1], decay(jnp.int32(0)), rtol=1e-6)

@@ -1,0 +1,233 @@
+"""Files out: values and axes as other programs read them back, and nothing overwritten or half-written."""
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+from jaxgan.inference.writers import (
+    FORMATS,
+    atomic_files,
+    flatten_volumes,
+    image_grid,
+    labelled_grid,
+    to_uint8,
+    write_grid,
+    write_png,
+    write_samples,
+)
+
+SCALING = Scaling("uint16", 33_000.0, 34_000.0, "counts")
+LEVELS = np.linspace(-1, 1, 256).astype(np.float32)
+
+
+def random_samples(shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def test_to_uint8_hits_every_level_and_survives_divergence():
+    np.testing.assert_array_equal(to_uint8(LEVELS), np.arange(256))
+    np.testing.assert_array_equal(to_uint8(np.array([-5, 5, np.nan, np.inf, -np.inf])), [0, 255, 0, 255, 0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 20),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    channels=st.sampled_from([1, 3]),
+    columns=st.none() | st.integers(1, 25),
+    pad=st.integers(0, 3),
+)
+def test_image_grid_holds_every_sample_once_in_order(count, height, width, channels, columns, pad):
+    samples = random_samples((count, height, width, channels))
+    grid = image_grid(samples, columns, pad)
+    assert grid.dtype == np.uint8 and grid.shape[-1] == channels
+    across = (grid.shape[1] - pad) // (width + pad)
+    down = (grid.shape[0] - pad) // (height + pad)
+    assert across * (down - 1) < count <= across * down
+    assert columns is None or across == min(columns, count)
+    tiles = grid[pad:, pad:] if pad else grid
+    tiles = tiles.reshape(down, height + pad, across, width + pad, channels)[:, :height, :, :width]
+    tiles = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, height, width, channels)
+    np.testing.assert_array_equal(tiles[:count], to_uint8(samples))
+    assert (tiles[count:] == 128).all()
+
+
+def test_volume_shows_its_three_middle_slices():
+    volume = random_samples((2, 4, 6, 8, 1))
+    flat = flatten_volumes(volume)
+    assert flat.shape == (2, 6, 8 + 1 + 8 + 1 + 6, 1)
+    np.testing.assert_array_equal(flat[:, :, :8], volume[:, 2])
+    np.testing.assert_array_equal(flat[:, 1:5, 9:17], volume[:, :, 3])
+    np.testing.assert_array_equal(flat[:, 1:5, 18:], volume[:, :, :, 4])
+
+
+def test_channels_that_are_no_colours_become_panels():
+    samples = random_samples((2, 5, 4, 2))
+    flat = flatten_volumes(samples)
+    assert flat.shape == (2, 5, 9, 1)
+    np.testing.assert_array_equal(flat[..., 5:, 0], samples[..., 1])
+
+
+def test_labelled_grid_has_one_block_of_rows_per_class():
+    labels = np.array([3, 0, 3, 3, 0])
+    samples = np.stack([np.full((12, 12, 1), -1 if label else 1, np.float32) for label in labels])
+    grid = labelled_grid(samples, labels, columns=2, pad=2)
+    assert grid.shape[0] == (1 * 14 + 2) + (2 * 14 + 2)
+    # The class's number is written into the left margin, black on white.
+    margin = grid.shape[1] - (2 * 14 + 2)
+    assert grid[:16, :margin].min() < 60 and grid[16:, :margin].min() < 60
+    body = grid[:, margin:]
+    assert (body[:16] == 255).sum() == 2 * 144 and (body[16:] == 0).sum() == 3 * 144
+    assert (body[:16] == 0).sum() == 0
+
+
+def test_png_round_trip(tmp_path):
+    for channels in (1, 3):
+        image = np.random.default_rng(channels).integers(0, 256, (5, 7, channels), dtype=np.uint8)
+        path = write_png(tmp_path / f"{channels}.png", image)
+        np.testing.assert_array_equal(np.asarray(Image.open(path)).reshape(image.shape), image)
+    with pytest.raises(InputError, match=r"uint8.*float32"):
+        write_png(tmp_path / "float.png", np.zeros((4, 4), np.float32))
+
+
+TIFF_AXES = [
+    ((2, 6, 5, 1), "YX", "YX"),
+    ((2, 6, 5, 3), "YXS", "CYX"),
+    ((2, 6, 5, 2), "CYX", "CYX"),
+    ((2, 4, 6, 5, 1), "ZYX", "ZYX"),
+    ((2, 4, 6, 5, 3), "ZYXS", "ZCYX"),
+]
+
+
+@pytest.mark.parametrize(("shape", "axes8", "axes32"), TIFF_AXES)
+def test_tiff_axes_and_values(tmp_path, shape, axes8, axes32):
+    samples = random_samples(shape)
+    expected = {
+        "tiff8": (axes8, to_uint8(samples), 0),
+        "tiff32": (axes32, samples, 0),
+        "tiff01": (axes32, (samples + 1) / 2, 1e-7),
+        "tiff_units": (axes32, SCALING.restore(samples), 2e-3),
+    }
+    write_samples(samples, tmp_path, list(expected), scaling=SCALING)
+    for form, (axes, values, tolerance) in expected.items():
+        for i in range(len(samples)):
+            with tifffile.TiffFile(tmp_path / f"sample_{i:05d}_{form}.tif") as tiff:
+                assert tiff.is_imagej and tiff.series[0].axes == axes
+                stored = tiff.asarray()
+                assert stored.dtype == (np.uint8 if form == "tiff8" else np.float32)
+                assert set(axes) != set("YX") or tiff.pages[0].photometric.name == "MINISBLACK"
+            if "C" in axes:
+                stored = np.moveaxis(stored, axes.index("C"), -1)
+            np.testing.assert_allclose(stored.reshape(shape[1:]), values[i], rtol=0, atol=tolerance)
+
+
+def test_tiff_tells_the_display_range_and_units(tmp_path):
+    write_samples(random_samples((1, 4, 4, 1)), tmp_path, ["tiff_units"], scaling=SCALING)
+    with tifffile.TiffFile(tmp_path / "sample_00000_tiff_units.tif") as tiff:
+        metadata = tiff.imagej_metadata
+    assert (metadata["min"], metadata["max"]) == (33_000.0, 34_000.0)
+    assert "counts" in metadata["Info"]
+
+
+def test_units_give_back_every_stored_value(tmp_path):
+    stored = np.arange(33_000, 34_001, dtype=np.uint16).reshape(1, 13, 77, 1)
+    write_samples(SCALING.decode(stored), tmp_path, ["tiff_units"], scaling=SCALING)
+    written = tifffile.imread(tmp_path / "sample_00000_tiff_units.tif")
+    np.testing.assert_array_equal(np.rint(written), stored[0, ..., 0])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_nifti_has_shape_affine_and_units(tmp_path, channels):
+    samples = random_samples((2, 4, 5, 6, channels))
+    affine = np.array([[0, -1.5, 0, 3], [2, 0, 0, -4], [0, 0, 0.5, 7], [0, 0, 0, 1.0]])
+    paths = write_samples(samples, tmp_path, ["nifti"], scaling=SCALING, affine=affine, labels=[1, 0])
+    assert {path.name for path in paths} == {
+        "sample_00000_class1.nii.gz",
+        "sample_00001_class0.nii.gz",
+        "samples_labels.csv",
+    }
+    image = nibabel.load(tmp_path / "sample_00001_class0.nii.gz")
+    np.testing.assert_allclose(image.affine, affine)
+    assert image.shape == ((4, 5, 6) if channels == 1 else (4, 5, 6, 1, 2))
+    assert image.get_data_dtype() == np.float32
+    values = image.get_fdata().reshape(4, 5, 6, channels)
+    np.testing.assert_allclose(values, SCALING.restore(samples[1]), atol=2e-3)
+
+
+def test_npy_labels_and_grid(tmp_path):
+    samples = random_samples((3, 8, 8, 1))
+    paths = write_samples(samples, tmp_path, ["npy", "grid", "png"], scaling=None, labels=[2, 0, 1])
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npy", allow_pickle=False), samples)
+    assert (tmp_path / "samples_labels.csv").read_text() == "sample,class\n0,2\n1,0\n2,1\n"
+    grid = np.asarray(Image.open(tmp_path / "sample_grid.png"))
+    np.testing.assert_array_equal(grid[..., None], labelled_grid(samples, [2, 0, 1]))
+    png = np.asarray(Image.open(tmp_path / "sample_00000_class2.png"))
+    np.testing.assert_array_equal(png, to_uint8(samples[0, ..., 0]))
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path):
+    samples = random_samples((2, 4, 4, 4, 1))
+    forms = [form for form in FORMATS if form != "png"]
+    for folder in ("a", "b"):
+        write_samples(samples, tmp_path / folder, forms, scaling=SCALING)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_nothing_is_overwritten_unasked_and_nothing_half_written(tmp_path):
+    samples = random_samples((2, 4, 4, 1))
+    (tmp_path / "samples.npy").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"samples\.npy exists.*--overwrite"):
+        write_samples(samples, tmp_path, ["tiff8", "npy"], scaling=None)
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.npy"]
+    assert (tmp_path / "samples.npy").read_bytes() == b"mine"
+    write_samples(samples, tmp_path, ["tiff8", "npy"], scaling=None, overwrite=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), samples)
+
+
+def test_failure_leaves_the_folder_as_it_was(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    with (
+        pytest.raises(RuntimeError),
+        atomic_files([tmp_path / "old.txt", tmp_path / "new.txt"], True) as paths,
+    ):
+        paths[0].write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+    assert (tmp_path / "old.txt").read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to .*file.*give another folder"):
+        write_grid(tmp_path / "file" / "grid.png", random_samples((1, 4, 4, 1)))
+    with pytest.raises(InputError, match="is a folder"):
+        write_grid(tmp_path, random_samples((1, 4, 4, 1)), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"formats": []}, "--formats is empty.*grid"),
+        ({"formats": ["tif"]}, "--formats.*'tif'.*tiff8"),
+        ({"formats": ["nifti"]}, "nifti.*volumes.*tiff_units"),
+        ({"formats": ["tiff_units"], "scaling": None}, "tiff_units.*scaling"),
+        ({"labels": [0]}, "--labels: 1 labels for 2 samples"),
+        ({"samples": np.full((1, 4, 4, 1), np.nan)}, "NaN.*--step"),
+        ({"samples": np.zeros((4, 4, 1))}, r"\(4, 4, 1\).*N, H, W, C"),
+        ({"samples": np.zeros((0, 4, 4, 1))}, r"\(0, 4, 4, 1\)"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_written(tmp_path, change, message):
+    arguments = {"samples": random_samples((2, 4, 4, 1)), "formats": ["npy"], "scaling": SCALING, **change}
+    with pytest.raises(InputError, match=message):
+        write_samples(output_dir=tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()

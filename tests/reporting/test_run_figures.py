@@ -1,0 +1,219 @@
+"""Figures: what is drawn, read back from the figure or the file, and what a damaged or empty run gives."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import wasserstein_distance
+
+from jaxgan.augment.reals import Augmentation
+from jaxgan.data.scaling import Scaling
+from jaxgan.errors import InputError
+from jaxgan.inference.writers import image_grid, write_grid
+from jaxgan.reporting import metric_curves as curves
+from jaxgan.reporting import sample_figures as gallery
+from jaxgan.reporting.preview import preview
+from jaxgan.reporting.report import write_report
+from jaxgan.reporting.run_figures import compare_real_generated, find_snapshots, interpolation_strip, make_figures
+from jaxgan.runs.metrics_log import MetricsLog
+
+SCALING = Scaling("float32", 10.0, 30.0, "µm")
+
+
+def samples(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def records(count, wasserstein=1.0):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "step": 10 * i,
+            "images": 320 * i,
+            "epoch": i / 4,
+            "critic_loss": -wasserstein + rng.normal(),
+            "generator_loss": float(rng.normal()) if i != 3 else float("nan"),
+            "wasserstein": wasserstein * (1 + 0.1 * rng.normal()),
+            "gradient_penalty": 0.1,
+            **({"fd_vgg16": 50.0 / i} if i % 10 == 0 else {}),
+        }
+        for i in range(1, count + 1)
+    ]
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    folder = tmp_path / "run"
+    with MetricsLog(folder) as log:
+        for record in records(124):
+            log.write(record)
+    config = {"seed": 3, "data": {"note": "<b>&"}, "objective": {"clip": 0.01, "n_critic": 5}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "samples").mkdir()
+    for step in (0, 400, 800, 1240):
+        np.save(folder / "samples" / f"step_{step:08d}.npy", samples(16, 8, 8, 1, seed=step))
+    write_grid(folder / "samples" / "step_00001240.png", samples(16, 8, 8, 1))
+    np.save(folder / "samples" / "real.npy", samples(16, 8, 8, 1))
+    np.save(folder / "samples" / "interpolation_spherical.npy", samples(10, 8, 8, 1))
+    (folder / "samples" / "scaling.json").write_text(json.dumps(SCALING.to_dict()))
+    return folder
+
+
+def lines(axes):
+    return {line.get_label(): line.get_ydata() for line in axes.lines}
+
+
+def test_smooth_keeps_lines_and_ignores_spikes():
+    flat = np.full(60, 2.5)
+    np.testing.assert_allclose(curves.smooth(flat, 9), flat)
+    ramp = np.arange(60.0)
+    np.testing.assert_allclose(curves.smooth(ramp, 9)[8:-8], ramp[8:-8])
+    spiked = flat.copy()
+    spiked[[0, 30, 31]] = 1e6
+    np.testing.assert_allclose(curves.smooth(spiked, 9), flat)
+    assert curves.smooth(np.arange(3.0), 9).shape == (3,)
+    noise = np.random.default_rng(0).normal(size=500)
+    assert curves.smooth(noise, 21).std() < 0.35
+
+
+def test_losses_have_two_axes_against_epochs_and_marks_at_critic_updates():
+    left, right = curves.losses(records(30), n_critic=5).axes
+    assert left.get_xlabel() == "epoch"
+    assert left.get_ylabel() == "generator loss" and right.get_ylabel() == "critic loss"
+    (label,) = [name for name in lines(right) if "5 critic updates" in name]
+    np.testing.assert_allclose(lines(right)[label], [r["critic_loss"] for r in records(30)])
+    assert len(left.lines[0].get_xdata()) == 29, "the NaN is left out"
+    assert curves.losses([]) is None
+
+
+@pytest.mark.parametrize("size", [1.0, 0.01, 1e-5])
+def test_wasserstein_marks_zero_and_the_clipping_bounds_visibly(size):
+    found = records(100, size)
+    found[60]["wasserstein"] *= 1e4
+    figure = curves.wasserstein(found, clip=0.01)
+    (axes,) = figure.axes
+    heights = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
+    assert heights == [0.0, 0.01, -0.01]
+    figure.draw_without_rendering()
+    pixels = axes.transData.transform([(0, y) for y in (-0.01, 0.0, 0.01, size)])[:, 1]
+    bottom, top = axes.get_window_extent().extents[[1, 3]]
+    assert (np.diff(pixels[:3]) > 20).all(), "bounds and 0 can be told apart"
+    assert pixels[3] - pixels[1] > 20, "and so can curve and 0"
+    assert (bottom <= pixels).all() and (pixels <= top).all()
+    assert len(curves.wasserstein(records(100), clip=0.0).axes[0].lines) == 3
+
+
+def test_a_spike_does_not_flatten_the_curve_and_is_told():
+    found = records(100)
+    found[50]["critic_loss"] = 1e9
+    _, right = curves.losses(found).axes
+    assert right.get_ylim()[1] < 100
+    assert "beyond the axis: 1" in right.get_ylabel()
+
+
+def test_other_metrics_get_a_panel_each():
+    panels = [axes for axes in curves.other_metrics(records(30)).axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == ["gradient penalty", "fd vgg16"]
+    np.testing.assert_allclose(panels[1].lines[0].get_xdata(), [2.5, 5.0, 7.5])
+
+
+def test_snapshots_know_their_epochs(run_dir):
+    found = find_snapshots(run_dir / "samples", [{"step": 200, "epoch": 1.0}, {"step": 1000, "epoch": 5.0}])
+    assert [snapshot.title for snapshot in found] == ["epoch 0", "epoch 2", "epoch 4", "epoch 6.2"]
+
+
+def test_epoch_comparison_shows_up_to_sixteen_moments_with_labels(tmp_path):
+    np.save(tmp_path / "s.npy", samples(16, 8, 8, 3))
+    snapshots = [gallery.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(40)]
+    cells = gallery.epoch_comparison(snapshots).axes
+    titles = [axes.get_title() for axes in cells]
+    assert len(titles) == 16 and titles[0] == "epoch 0" and titles[-1] == "epoch 39"
+    assert cells[0].get_subplotspec().get_gridspec().get_geometry() == (4, 4)
+    np.testing.assert_array_equal(cells[5].images[0].get_array(), image_grid(samples(16, 8, 8, 3)[:4]))
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 8, 3), (4, 6, 6, 6, 1), (5, 8, 8, 2)])
+def test_real_and_generated_in_original_units(shape):
+    real, generated = samples(*shape), 0.5 * samples(*shape, seed=1)
+    figure = gallery.real_and_generated(real, generated, SCALING)
+    panels = [axes for axes in figure.axes if "distance" in axes.get_title()]
+    assert len(panels) == shape[-1] and panels[-1].get_xlabel() == "µm"
+    for channel, axes in enumerate(panels):
+        values = [SCALING.restore(x[..., channel].ravel()) for x in (real, generated)]
+        shown = float(axes.get_title().split()[-1])
+        assert shown == pytest.approx(wasserstein_distance(*values), rel=0.02)
+        shares, edges, _ = axes.patches[1].get_data()
+        np.testing.assert_allclose(shares, np.histogram(values[1], edges)[0] / values[1].size)
+        assert edges[0] == 10.0 and edges[-1] == 30.0
+
+
+def test_make_figures_and_report(run_dir):
+    """Everything that a run has the data for; the report embeds it, escaped and without links."""
+    written = make_figures(run_dir)
+    names = {path.name for path in written}
+    assert names == {
+        "losses.png", "wasserstein.png", "metrics.png", "epoch_comparison.png", "progress.gif",
+        "samples_epoch_10.png", "samples_final.png", "training_samples.png",
+        "real_and_generated.png", "interpolation_spherical.png",
+    }  # fmt: skip
+    assert names == {path.name for path in (run_dir / "figures").iterdir()}
+    for path in written:
+        with Image.open(path) as picture:
+            picture.load()
+            assert np.ptp(np.asarray(picture.convert("L"))) > 100, f"{path.name} is empty"
+            assert picture.width >= 260
+    with Image.open(run_dir / "figures" / "progress.gif") as movie:
+        assert movie.n_frames == 4 and movie.info["loop"] == 0
+
+    assert make_figures(run_dir), "drawn again over the old ones"
+    page = write_report(run_dir).read_text(encoding="utf-8")
+    assert page.count("<img ") == page.count('src="data:image/') == len(names) + 1
+    assert "&lt;b&gt;&amp;" in page and "<b>" not in page
+    assert "http" not in page
+    assert "1,240 iterations, 31 epochs, 39,680 images." in page
+    assert "gradient penalty" in page and "n_critic" in page and ">3<" in page
+
+
+def test_a_run_that_has_just_begun_or_diverged(tmp_path):
+    assert make_figures(tmp_path) == []
+    page = write_report(tmp_path).read_text()
+    assert "Nothing was logged yet" in page and "No figures were made yet" in page
+    with MetricsLog(tmp_path) as log:
+        log.write({"step": 1, "epoch": 0.1, "critic_loss": float("nan"), "generator_loss": 0.1})
+    assert [path.name for path in make_figures(tmp_path)] == ["losses.png"]
+    assert "nan" in write_report(tmp_path).read_text()
+
+
+@pytest.mark.parametrize("name", ["samples/step_00000400.npy", "config.json", "samples/real.npy"])
+def test_damaged_files_are_named(run_dir, name):
+    (run_dir / name).write_bytes(b"\x93NUMPY broken")
+    with pytest.raises(InputError, match=f"{name.split('/')[-1]} is damaged"):
+        make_figures(run_dir)
+
+
+def test_volumes_in_every_gallery(tmp_path):
+    volumes = samples(16, 6, 6, 6, 1)
+    compare_real_generated(tmp_path / "pair.png", volumes, volumes, None)
+    interpolation_strip(tmp_path / "strip.png", volumes[:10])
+    np.save(tmp_path / "s.npy", volumes)
+    snapshots = [gallery.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(3)]
+    gallery.progress_gif(tmp_path / "movie.gif", snapshots)
+    for name in ("pair.png", "strip.png", "movie.gif"):
+        with Image.open(tmp_path / name) as picture:
+            assert np.ptp(np.asarray(picture.convert("L"))) > 100
+    titles = [axes.get_title() for axes in gallery.strip(volumes[:10], "path").axes]
+    assert titles[:10] == [f"{i / 9:.2f}" for i in range(10)]
+
+
+def test_preview_shows_each_operation_that_is_on(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("jaxgan.reporting.preview.show", lambda axes, grid: drawn.append(grid))
+    images = samples(8, 8, 8, 1)
+    preview(tmp_path / "augment_preview.png", images, Augmentation(flip=0.5, rot90=0.1))
+    assert (tmp_path / "augment_preview.png").stat().st_size > 1000
+    assert len(drawn) == 5
+    np.testing.assert_array_equal(drawn[0], image_grid(images[:6], columns=1))
+    np.testing.assert_array_equal(drawn[1], image_grid(images[:6, ::-1, ::-1], columns=1))
+    with pytest.raises(InputError, match=r"config\.augment\.flip"):
+        preview(tmp_path / "no.png", images, Augmentation())

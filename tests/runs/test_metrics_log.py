@@ -1,0 +1,100 @@
+"""The metrics log: strict JSON, repaired after a kill, equal to that of a run never interrupted."""
+
+import io
+import json
+import math
+import struct
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxgan.errors import InputError
+from jaxgan.runs.metrics_log import FILE_NAME, MetricsLog, read_metrics
+
+
+def record(step):
+    return {"step": step, "images": 320 * step, "epoch": step / 7, "critic_loss": -1.0 / step}
+
+
+def events(run_dir):
+    """All TensorBoard events of a folder, file by file."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for path in sorted(run_dir.glob("events.*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_scalars_of_any_kind_come_back(tmp_path):
+    with MetricsLog(tmp_path) as log:
+        log.write({"step": np.int64(1), "a": jnp.float32(0.5), "b": np.float32(2), "c": 3, "d": math.pi})
+        log.write({"step": 2, "a": float("nan"), "b": jnp.inf, "note": "ok"})
+    first, second = read_metrics(tmp_path)
+    assert first == {"step": 1, "a": 0.5, "b": 2.0, "c": 3, "d": math.pi}
+    assert isinstance(first["step"], int)
+    assert math.isnan(second["a"]) and math.isnan(second["b"]) and second["note"] == "ok"
+
+
+def test_the_file_is_strict_json_and_flushed_at_once(tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    with MetricsLog(tmp_path) as log:
+        log.write({"step": 1, "loss": float("-inf")})
+        line = (tmp_path / FILE_NAME).read_text()
+    assert json.loads(line, parse_constant=refuse) == {"step": 1, "loss": None}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 8), cut=st.integers(0, 10_000))
+def test_a_resumed_log_equals_an_uninterrupted_one(tmp_path_factory, start, cut):
+    """Killed at any byte after the checkpoint's step, then resumed from that checkpoint."""
+    whole, resumed = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("resumed")
+    with MetricsLog(whole) as log:
+        for step in range(1, 10):
+            log.write(record(step))
+    data = (whole / FILE_NAME).read_bytes()
+    checkpoint = len(b"".join(data.splitlines(keepends=True)[:start]))
+    (resumed / FILE_NAME).write_bytes(data[: checkpoint + cut % (len(data) - checkpoint + 1)])
+    assert len(read_metrics(resumed)) >= start
+    with MetricsLog(resumed, start_step=start) as log:
+        for step in range(start + 1, 10):
+            log.write(record(step))
+    assert (resumed / FILE_NAME).read_bytes() == data
+    assert [path.name for path in resumed.iterdir() if path.name.startswith(".tmp")] == []
+
+
+def test_damage_inside_is_one_clear_line(tmp_path):
+    (tmp_path / FILE_NAME).write_text('{"step": 1}\n{"step": \n{"step": 3}\n')
+    with pytest.raises(InputError, match="metrics.jsonl line 2 is damaged"):
+        read_metrics(tmp_path)
+
+
+def test_no_log_yet_is_no_record(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+def test_tensorboard_gets_scalars_images_and_the_purge(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    with MetricsLog(tmp_path) as log:
+        log.write({"step": 3, "critic_loss": 0.5, "generator_loss": float("nan")})
+        log.image("samples", image, 3)
+    found = events(tmp_path)
+    scalars = {(v.tag, e.step): v.simple_value for e in found for v in e.summary.value if not v.HasField("image")}
+    assert scalars == {("critic_loss", 3): 0.5}
+    (encoded,) = [v.image.encoded_image_string for e in found for v in e.summary.value if v.HasField("image")]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), image)
+    other = tmp_path / "resumed"
+    with MetricsLog(other, start_step=3) as log:
+        log.write({"step": 4, "critic_loss": 0.25})
+    # SessionLog.START at step 4 tells TensorBoard to forget what it has from step 4 on.
+    assert [e.step for e in events(other) if e.HasField("session_log")] == [4]
