@@ -12,8 +12,8 @@ The critic has no norm: batch norm would couple the samples that the penalty tre
 Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figure to expect: not measured yet.
 """
 
-from jaxgan.augment.reals import Augmentation
 from jaxgan.config import (
+    Augmentation,
     Config,
     CriticConfig,
     DataConfig,

@@ -10,8 +10,8 @@ These are the plain networks; progressive growing, self-attention and residual b
 Hardware: one GPU. Figure to expect: not measured yet.
 """
 
-from jaxgan.augment.reals import Augmentation
 from jaxgan.config import (
+    Augmentation,
     Config,
     CriticConfig,
     DataConfig,

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "train": "jaxgan.training.loop",
-    "open_data": "jaxgan.training.loop",
+    "open_data": "jaxgan.data.open",
     "load_trained_model": "jaxgan.inference.trained_model",
     "generate_samples": "jaxgan.inference.trained_model",
     "generate_interpolation": "jaxgan.inference.trained_model",

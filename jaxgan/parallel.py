@@ -214,3 +214,11 @@ def peak_memory(devices: int | None = None) -> int:
     """Most bytes in use at once so far on any of the devices; 0 where the backend does not count (CPU)."""
     counts = [device.memory_stats() or {} for device in _devices(devices)]
     return max(count.get("peak_bytes_in_use", 0) for count in counts)
+
+
+def say(message: str) -> None:
+    """One line for people, from the main process, that does not tear the progress bar."""
+    if is_main_process():
+        from tqdm import tqdm  # Here, so that the benchmark runs on a bare image.
+
+        tqdm.write(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
@@ -16,11 +15,11 @@ from typing import Any
 import jax
 
 import jaxgan
-from jaxgan import parallel
+from jaxgan import files, parallel
 from jaxgan.benchmark.torch_baseline import TorchWorkload, check
 from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
-from jaxgan.config import PRECISIONS, Config
 from jaxgan.config.presets import load_config
+from jaxgan.config.schema import PRECISIONS, Config
 from jaxgan.errors import InputError
 from jaxgan.training.call_length import Pace
 
@@ -66,9 +65,7 @@ def benchmark(args: Namespace) -> dict[str, Any]:
                 report["rows"].append(row)
                 print(_line(row), flush=True)
     if output is not None:
-        temporary = output.with_name(f".tmp-{os.getpid()}-{output.name}")
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-        os.replace(temporary, output)
+        files.write_json(output, report)
     return report
 
 

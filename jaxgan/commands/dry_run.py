@@ -35,7 +35,8 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
     parallel.check_batch_size(config.train.batch_size)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
-        from jaxgan.training.loop import check_fit, open_data
+        from jaxgan.data.open import open_data
+        from jaxgan.training.preflight import check_fit
 
         dataset = open_data(config, data_dir)
         check_fit(config, dataset)

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan import files
 from jaxgan.errors import InputError
-from jaxgan.evaluation import cache
 from jaxgan.evaluation.evaluate import Evaluation, evaluate, needs_extractor, parse_metrics
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.networks.extractor import choose_extractor
@@ -92,12 +92,12 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "seconds": round(time.time() - start, 1),
         "device": jax.devices()[0].device_kind,
-        "cache": str(cache.default_folder()),
+        "cache": str(files.cache_folder()),
     }
-    files = write_report(evaluation, task.output, facts, task.real, task.generated, args.overwrite)
+    written = write_report(evaluation, task.output, facts, task.real, task.generated, args.overwrite)
     print(table(evaluation))
-    print("written: " + ", ".join(map(str, files)))
-    return evaluation, files
+    print("written: " + ", ".join(map(str, written)))
+    return evaluation, written
 
 
 def _folders(args: Namespace, output: Path | None) -> _Task:

@@ -46,8 +46,8 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     if not args.workdir and parallel.process_count() > 1:
         raise InputError("--workdir is missing: the processes of a job need one folder that all of them see")
 
-    from jaxgan.training.loop import loop as training
-    from jaxgan.training.recorder import say
+    from jaxgan.parallel import say
+    from jaxgan.training import loop as training
 
     workdir = Path(args.workdir) if args.workdir else run_folder.default_name(Path(args.config.split(":")[0]).stem)
     try:
@@ -60,8 +60,8 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
 
 
 def _preview(config: Config, data_dir: str, path: Path) -> None:
+    from jaxgan.data.open import open_data
     from jaxgan.reporting.preview import preview
-    from jaxgan.training.loop import open_data
 
     if path.exists():
         raise InputError(f"--augment_preview {path} exists: give another file")

@@ -1,6 +1,6 @@
 """What a run is made of: validated dataclasses, presets, overrides. No JAX operation is imported here."""
 
-from jaxgan.augment.reals import Augmentation
+from jaxgan.config.augmentation import Augmentation
 from jaxgan.config.schema import (
     Config,
     CriticConfig,

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgan.augment.reals import Augmentation
+from jaxgan.config.augmentation import Augmentation
 from jaxgan.config.parsing import build, not_negative, one_of, plain, positive, require
 from jaxgan.errors import InputError
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -90,4 +92,21 @@ def from_arrays(
         class_names = class_names or tuple(str(c) for c in range(int(labels.max()) + 1))
     return Dataset(
         name, len(images), tuple(images.shape[1:]), lambda i: images[i], scaling, labels, class_names, fingerprint
+    )
+
+
+def describe_data(dataset: Dataset) -> dict[str, Any]:
+    """What a checkpoint keeps of the data, JSON-able: enough to sample in original units and to notice other data."""
+    return json.loads(
+        json.dumps(
+            {
+                "name": dataset.name,
+                "size": dataset.size,
+                "shape": dataset.shape,
+                "scaling": dataset.scaling.to_dict(),
+                "class_names": dataset.class_names,
+                "fingerprint": dataset.fingerprint,
+                "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
+            }
+        )
     )

@@ -9,6 +9,9 @@ import re
 import tempfile
 from pathlib import Path
 
+from jaxgan import files, parallel
+from jaxgan.config.schema import Config
+from jaxgan.data import demo
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.listing.archives import find_idx, find_npz, list_idx, list_npz
 from jaxgan.data.listing.collection import CACHE_SUFFIX, Collection, guess_rank, list_folder, walk
@@ -69,8 +72,8 @@ def open_dataset(
         return dataset
     conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise)
     policy = Policy(scaling=scaling)
-    files = [source] if source.is_file() else walk(source, [])
-    note = f"listing-{fingerprint.of_listing(files, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
+    listed = [source] if source.is_file() else walk(source, [])
+    note = f"listing-{fingerprint.of_listing(listed, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
     caches = _caches(source, cache_dir)
     folder = next(filter(None, (_remembered(cache / note) for cache in caches)), None)
     if folder is None:
@@ -78,9 +81,7 @@ def open_dataset(
         try:
             collection = list_source(source, labelled=labelled, spatial_rank=spatial_rank)
             folder = prepare(collection, cache, name or identifier(source), conversion, policy, progress=progress)
-            temporary = cache / f"{note}.{os.getpid()}"
-            temporary.write_text(json.dumps({"prepared": str(folder.relative_to(cache))}))
-            os.replace(temporary, cache / note)
+            files.write_json(cache / note, {"prepared": str(folder.relative_to(cache))})
         except InputError:
             with contextlib.suppress(OSError):
                 cache.rmdir()  # if there is nothing in it
@@ -181,3 +182,44 @@ def _remembered(note: Path) -> Path | None:
         return folder
     except (OSError, ValueError, KeyError, InputError):
         return None
+
+
+def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None) -> Dataset:
+    """The data that a config and a `--data_dir` name.
+
+    Args:
+      config: its `data` section says size, channels, labels and scaling.
+      data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
+        "demo", the 5,000 digits of `data.demo`.
+      run_dir: where to prepare raw data when the folder beside them is not writable.
+
+    Raises:
+      InputError: nothing usable lies there.
+    """
+    if str(data_dir) == "demo":
+        return demo.digits()
+    wanted = config.data
+    dataset = open_dataset(
+        data_dir,
+        size=wanted.size,
+        channels=wanted.channels,
+        labelled=wanted.labelled,
+        spatial_rank=wanted.spatial_rank,
+        scaling=None if wanted.scaling == "auto" else wanted.scaling,
+        normalise=None if wanted.normalise == "none" else wanted.normalise,
+        cache_dir=None if run_dir is None else Path(run_dir) / "data",
+        progress=parallel.is_main_process(),
+    )
+    # Prepared data were scaled when they were prepared; that must be what is asked for now.
+    if wanted.scaling not in ("auto", dataset.scaling.policy):
+        raise InputError(
+            f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
+            " prepare it again, or set config.data.scaling=auto"
+        )
+    normalised = (dataset.scaling.policy, dataset.scaling.low, dataset.scaling.high) == ("fixed", 0.0, 1.0)
+    if wanted.normalise != "none" and not normalised:
+        raise InputError(
+            f"config.data.normalise={wanted.normalise!r}, but {data_dir} was prepared without: prepare it again with"
+            f" --normalise {wanted.normalise}, or set config.data.normalise=none"
+        )
+    return dataset

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from jaxgan import files
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.evaluation import cache
 from jaxgan.evaluation.measures import MEASURES, Measurement, Report, per_class
 from jaxgan.evaluation.metrics.memorisation import Memorisation
 from jaxgan.evaluation.networks.extractor import Extractor
@@ -96,7 +96,7 @@ def evaluate(
       split: of the real data, for the protocol.
       real_fingerprint: hash of everything that decides the real batches' content and order; with it the real
         summary is cached, and `real_batches` is not read when it is known.
-      cache_folder: defaults to `cache.default_folder()`.
+      cache_folder: defaults to `files.cache_folder()`.
 
     Returns:
       The `Evaluation`.
@@ -132,7 +132,7 @@ def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> S
         return summarise("real", batches, metrics, extractor)
     import jaxgan
 
-    key = cache.key_of(
+    key = files.cache_key(
         {
             "data": fingerprint,
             "metrics": sorted(metrics),
@@ -141,12 +141,12 @@ def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> S
             "layout": 1,
         }
     )
-    folder = cache.default_folder() if cache_folder is None else Path(cache_folder)
+    folder = files.cache_folder() if cache_folder is None else Path(cache_folder)
     path = folder / "real" / f"{key}.npz"
     if path.is_file():
         # A damaged file is made again.
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return Summary.load(path)
     summary = summarise("real", batches, metrics, extractor)
-    cache.write_atomically(path, summary.save)
+    files.write_cache(path, summary.save)
     return summary

@@ -11,7 +11,7 @@ import numpy as np
 from jaxgan.evaluation.evaluate import Evaluation
 from jaxgan.evaluation.figures import figure_paths, make_figures
 from jaxgan.evaluation.sources import Source
-from jaxgan.inference.writers import atomic_files
+from jaxgan.files import atomic_files
 
 # Which way is better, and what the value is measured in.
 _READING = {

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.augment.reals import OPERATIONS, Augmentation, augment
+from jaxgan.augment.reals import augment
+from jaxgan.config.augmentation import OPERATIONS, Augmentation
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import atomic_files, image_grid
+from jaxgan.files import atomic_files
+from jaxgan.pictures import image_grid
 from jaxgan.reporting.metric_curves import new_figure
 from jaxgan.reporting.sample_figures import show
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgan.inference.writers import atomic_files
+from jaxgan.files import atomic_files
 from jaxgan.reporting.run_figures import read_json
 from jaxgan.runs.metrics_log import read_metrics
 

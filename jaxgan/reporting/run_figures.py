@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import atomic_files
+from jaxgan.files import atomic_files
 from jaxgan.reporting import metric_curves as curves
 from jaxgan.reporting import sample_figures as gallery
 from jaxgan.runs.metrics_log import read_metrics

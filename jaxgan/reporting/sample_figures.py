@@ -13,7 +13,8 @@ import numpy as np
 
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import atomic_files, image_grid
+from jaxgan.files import atomic_files
+from jaxgan.pictures import image_grid
 from jaxgan.reporting.metric_curves import BLUE, VERMILION, new_figure
 
 if TYPE_CHECKING:

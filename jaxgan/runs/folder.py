@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint, find
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.runs.metrics_log import FILE_NAME
-from jaxgan.inference.writers import atomic_files
+from jaxgan.files import write_json
 
 # Fields that say how long, how often or how fast, not what is computed: changing them on resume is no surprise.
 _FREE = (
@@ -117,7 +118,7 @@ def check_same(start: Start, config: Config, data: Mapping[str, Any]) -> None:
             f" --data_dir gives now ({data['name']}, {data['fingerprint']!r}): restore the data, or start anew with"
             " another --workdir"
         )
-    old, new = _flat(start.record["config"]), _flat(config.to_dict())
+    old, new = (flatten_dict(tree, sep=".") for tree in (start.record["config"], config.to_dict()))
     changed = [
         f"config.{name} {old.get(name)} -> {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
@@ -132,25 +133,13 @@ def _sets_the_rates(name: str, config: Config) -> bool:
     return name in ("train.iterations", "train.epochs") and config.optimizer.schedule != "constant"
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
 def write_config(run_dir: str | os.PathLike, config: Config) -> None:
     """Writes `config.json`, the resolved configuration; raises `InputError` where the folder is not writable."""
-    with atomic_files([Path(run_dir) / "config.json"], overwrite=True) as (temporary,):
-        temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    write_json(Path(run_dir) / "config.json", config.to_dict())
 
 
 def write_data_place(run_dir: str | os.PathLike, data: Any) -> None:
     """Writes `data.json`, where the data lie, so that a later evaluation finds them; nothing for data in memory."""
     if isinstance(data, str | os.PathLike):
         place = "demo" if str(data) == "demo" else str(Path(data).absolute())
-        with atomic_files([Path(run_dir) / "data.json"], overwrite=True) as (temporary,):
-            temporary.write_text(json.dumps({"data_dir": place}) + "\n")
+        write_json(Path(run_dir) / "data.json", {"data_dir": place})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import atomic_files
+from jaxgan.files import atomic_files
 
 FILE_NAME = "metrics.jsonl"
 

@@ -9,9 +9,7 @@ that has been decided up to its step, and a resumed run repeats an uninterrupted
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import time
 import warnings
 from collections.abc import Iterator
@@ -19,30 +17,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from jaxgan import parallel
 from jaxgan.config import Config
-from jaxgan.data import demo
-from jaxgan.data.dataset import Dataset
-from jaxgan.data.open import open_dataset
+from jaxgan.data.dataset import Dataset, describe_data
+from jaxgan.data.open import open_data
 from jaxgan.data.source import open_source
-from jaxgan.errors import InputError
-from jaxgan.evaluation import Evaluator, higher_is_better
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.step import METRICS, train_many
+from jaxgan.gan.step import train_many
 from jaxgan.runs import folder as run_folder
 from jaxgan.runs.checkpoint import Checkpoints, into_state, set_aside
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.training.best import Progress
 from jaxgan.training.call_length import Pace
-from jaxgan.training.recorder import Books, say
+from jaxgan.training.preflight import check_fit
+from jaxgan.training.recorder import Books
 from jaxgan.training.schedule import Clock
-
-
-class Interrupted(Exception):
-    """A stop signal ended training after a clean save; the run can be resumed."""
+from jaxgan.training.stop_signal import Interrupted, StopSignal
 
 
 def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.PathLike, resume: str = "auto") -> Path:
@@ -82,7 +74,7 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
         way_out = "raise config.train.iterations or config.train.epochs to go on"
         if progress.stopped_early:
             way_out += ", or change config.train.early_stopping_patience"
-        say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
+        parallel.say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
         return run_dir
     if progress.stopped_early:
         progress.patience_from = start.step
@@ -102,7 +94,7 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
     gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
     if start.arrays is not None:
         state = into_state(start.arrays, state)
-        say(f"resuming {run_dir} at step {start.step} (epoch {clock.epoch(start.step):.2f})")
+        parallel.say(f"resuming {run_dir} at step {start.step} (epoch {clock.epoch(start.step):.2f})")
     source = open_source(
         dataset,
         config.data.source,
@@ -122,7 +114,7 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
         contextlib.closing(source),
         Checkpoints(run_dir, settings.keep_checkpoints, is_regular, writable=True) as checkpoints,
         MetricsLog(run_dir, start.step) if parallel.is_main_process() else contextlib.nullcontext() as log,
-        _StopSignal() as stop,
+        StopSignal() as stop,
     ):
         books = Books(config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator)
         _loop(config, clock, gan, state, source, start.step, total, books, stop)
@@ -168,123 +160,6 @@ def _loop(config, clock, gan, state, source, step, total, books, stop) -> None:
                 break
     if not books.progress.complete:
         raise Interrupted(f"stopped by a signal at step {step}; the same command goes on from there")
-
-
-class _StopSignal:
-    """SIGTERM (a scheduler's preemption) and the first SIGINT ask for a clean stop instead of ending the process."""
-
-    def __init__(self):
-        self._seen = False
-
-    def __enter__(self) -> _StopSignal:
-        self._previous = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):  # Not in the main thread: the embedding program handles signals.
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self._seen and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._seen = True
-
-    def requested(self) -> bool:
-        """Whether any process of the job was asked to stop; all get the same answer."""
-        return parallel.any_process(self._seen)
-
-
-def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None) -> Dataset:
-    """The data that a config and a `--data_dir` name.
-
-    Args:
-      config: its `data` section says size, channels, labels and scaling.
-      data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
-        "demo", the 5,000 digits of `data.demo`.
-      run_dir: where to prepare raw data when the folder beside them is not writable.
-
-    Raises:
-      InputError: nothing usable lies there.
-    """
-    if str(data_dir) == "demo":
-        return demo.digits()
-    wanted = config.data
-    dataset = open_dataset(
-        data_dir,
-        size=wanted.size,
-        channels=wanted.channels,
-        labelled=wanted.labelled,
-        spatial_rank=wanted.spatial_rank,
-        scaling=None if wanted.scaling == "auto" else wanted.scaling,
-        normalise=None if wanted.normalise == "none" else wanted.normalise,
-        cache_dir=None if run_dir is None else Path(run_dir) / "data",
-        progress=parallel.is_main_process(),
-    )
-    # Prepared data were scaled when they were prepared; that must be what is asked for now.
-    if wanted.scaling not in ("auto", dataset.scaling.policy):
-        raise InputError(
-            f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
-            " prepare it again, or set config.data.scaling=auto"
-        )
-    normalised = (dataset.scaling.policy, dataset.scaling.low, dataset.scaling.high) == ("fixed", 0.0, 1.0)
-    if wanted.normalise != "none" and not normalised:
-        raise InputError(
-            f"config.data.normalise={wanted.normalise!r}, but {data_dir} was prepared without: prepare it again with"
-            f" --normalise {wanted.normalise}, or set config.data.normalise=none"
-        )
-    return dataset
-
-
-def describe_data(dataset: Dataset) -> dict[str, Any]:
-    """What a checkpoint keeps of the data, JSON-able: enough to sample in original units and to notice other data."""
-    return json.loads(
-        json.dumps(
-            {
-                "name": dataset.name,
-                "size": dataset.size,
-                "shape": dataset.shape,
-                "scaling": dataset.scaling.to_dict(),
-                "class_names": dataset.class_names,
-                "fingerprint": dataset.fingerprint,
-                "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
-            }
-        )
-    )
-
-
-def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
-    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
-    settings = config.train
-    parallel.check_batch_size(settings.batch_size)
-    if tuple(dataset.shape) != config.data.shape:
-        raise InputError(
-            f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
-            f" {list(config.data.shape)}: set config.data.size, channels and spatial_rank, or prepare the data anew"
-        )
-    if config.data.labelled and not dataset.num_classes:
-        raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
-    evaluator = None
-    if config.evaluate.metrics:
-        wanted, weights = config.evaluate, config.evaluate.inception_weights or None
-        evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
-    evaluated = evaluator.names if evaluator else ()
-    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
-    if settings.best_metric and settings.best_metric not in logged:
-        raise InputError(
-            f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
-        )
-    direction = "max" if settings.best_metric in evaluated and higher_is_better(settings.best_metric) else "min"
-    if settings.best_metric in evaluated and settings.best_direction != direction:
-        raise InputError(
-            f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
-            f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
-        )
-    for warning in config.warnings():
-        warnings.warn(warning, stacklevel=3)
-    return evaluator
 
 
 @contextlib.contextmanager

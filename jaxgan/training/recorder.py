@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -11,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
 from jaxgan.evaluation import Evaluator
+from jaxgan.files import atomic_files, write_json
 from jaxgan.gan.step import GAN
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
-from jaxgan.inference.writers import atomic_files, image_grid, labelled_grid, write_grid, write_png
+from jaxgan.pictures import image_grid, labelled_grid, write_grid, write_png
 from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
@@ -128,7 +127,7 @@ class Books:
         stale = round(self.clock.epoch(step)) - round(self.clock.epoch(since))
         if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not progress.complete:
             progress.complete = progress.stopped_early = True
-            say(
+            parallel.say(
                 f"stopping early at step {step}: {settings.best_metric} has not improved on {progress.best_value}"
                 f" for {stale} epochs"
             )
@@ -161,7 +160,7 @@ class Books:
         path = write_png(self.folder / f"step_{step:08d}.png", grid, overwrite=True)
         _write_array(self.folder / f"step_{step:08d}.npy", samples[:_KEPT])
         self.metrics_log.image("samples", grid, step)
-        say(f"step {step} (epoch {self.clock.epoch(step):.2f}): {path}")
+        parallel.say(f"step {step} (epoch {self.clock.epoch(step):.2f}): {path}")
         if last:
             # Within one class, from the first fixed latent to the second.
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
@@ -183,16 +182,9 @@ class Books:
         reals = np.asarray(dataset.scaling.decode(dataset.read(chosen)))
         write_grid(self.folder / "real.png", reals, overwrite=True)
         _write_array(self.folder / "real.npy", reals[np.linspace(0, count - 1, min(_KEPT, count)).astype(int)])
-        with atomic_files([self.folder / "scaling.json"], overwrite=True) as (temporary,):
-            temporary.write_text(json.dumps(dataset.scaling.to_dict()) + "\n")
+        write_json(self.folder / "scaling.json", dataset.scaling.to_dict())
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
     with atomic_files([path], overwrite=True) as (temporary,):
         np.save(temporary, array, allow_pickle=False)
-
-
-def say(message: str) -> None:
-    """One line for people, from the main process, that does not tear the progress bar."""
-    if parallel.is_main_process():
-        tqdm.write(message)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxgan.augment.reals import OPERATIONS, Augmentation, augment
-from jaxgan.augment.reals import reals as module
+from jaxgan.augment import reals as module
+from jaxgan.augment.reals import augment
+from jaxgan.config.augmentation import OPERATIONS, Augmentation
 from jaxgan.errors import InputError
 
 STRENGTHS = {

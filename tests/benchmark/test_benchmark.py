@@ -114,7 +114,7 @@ def test_the_core_is_enough():
     """A bare accelerator image has jax, flax, optax and numpy."""
     code = (
         "import sys\n"
-        "from jaxgan.benchmark import run\n"
+        "from jaxgan.commands import benchmark as run\n"
         f"run.load_config({str(ROOT / 'configs' / 'mnist.py')!r})\n"
         "heavy = {'orbax.checkpoint', 'tensorflow_datasets', 'grain', 'ml_collections', 'matplotlib', 'tifffile',"
         " 'PIL', 'tensorboardX', 'torch', 'tqdm'} & sys.modules.keys()\n"

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.config import OPTIMIZERS, OptimizerConfig
+from jaxgan.config.schema import OPTIMIZERS, OptimizerConfig
 from jaxgan.gan.optimizers import build_optimizer
 
 

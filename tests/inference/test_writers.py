@@ -10,17 +10,9 @@ from PIL import Image
 
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import (
-    FORMATS,
-    atomic_files,
-    flatten_volumes,
-    image_grid,
-    labelled_grid,
-    to_uint8,
-    write_grid,
-    write_png,
-    write_samples,
-)
+from jaxgan.files import atomic_files
+from jaxgan.inference.writers import FORMATS, write_samples
+from jaxgan.pictures import flatten_volumes, image_grid, labelled_grid, to_uint8, write_grid, write_png
 
 SCALING = Scaling("uint16", 33_000.0, 34_000.0, "counts")
 LEVELS = np.linspace(-1, 1, 256).astype(np.float32)

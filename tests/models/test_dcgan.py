@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.config import NORMS
+from jaxgan.config.schema import NORMS
 from jaxgan.gan.state import bind
 from jaxgan.models.dcgan import Critic, Generator
 from jaxgan.models.layers import Conv, Norm, spectral_normalise

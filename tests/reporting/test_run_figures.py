@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy.stats import wasserstein_distance
 
-from jaxgan.augment.reals import Augmentation
+from jaxgan.config.augmentation import Augmentation
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.inference.writers import image_grid, write_grid
+from jaxgan.pictures import image_grid, write_grid
 from jaxgan.reporting import metric_curves as curves
 from jaxgan.reporting import sample_figures as gallery
 from jaxgan.reporting.preview import preview

@@ -2,8 +2,8 @@
 
 import pytest
 
+from jaxgan.training import call_length as pace
 from jaxgan.training.call_length import Pace
-from jaxgan.training.loop import call_length as pace
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.001, 8), (3.0, 3), (60.0, 1)])

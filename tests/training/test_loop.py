@@ -15,8 +15,8 @@ from jaxgan.errors import InputError
 from jaxgan.inference.trained_model import generate_interpolation, generate_samples, load_trained_model
 from jaxgan.runs.checkpoint import Checkpoints, set_aside
 from jaxgan.runs.metrics_log import read_metrics
+from jaxgan.training import loop as training
 from jaxgan.training.best import Progress
-from jaxgan.training.loop import loop as training
 
 
 def digits_like(seed=0, count=40):

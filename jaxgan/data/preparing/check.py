@@ -6,7 +6,6 @@ import collections
 import csv
 import dataclasses
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxgan.data.preparing.geometry import resample
 from jaxgan.data.preparing.prepared import load_record, open_prepared
 from jaxgan.data.preparing.statistics import Statistics, summarise
 from jaxgan.errors import InputError
+from jaxgan.pictures import write_grid
 
 _NEAR = 0.999
 _NEAR_LIMIT = 20_000
@@ -87,36 +87,12 @@ def check(folder: Path, preview: Path | None = None) -> Report:
 
 
 def write_preview(dataset: Dataset, path: Path, count: int = 64) -> None:
-    """A square grid of samples from all over the set, as training sees them; of volumes the three middle planes."""
-    from PIL import Image
-
-    side = int(np.ceil(np.sqrt(min(count, dataset.size))))
+    """A grid of samples from all over the set, as training sees them; of volumes the three middle planes."""
     picked = np.linspace(0, dataset.size - 1, min(count, dataset.size)).round().astype(int)
-    panels = [_panel(dataset.scaling.decode(dataset.read(np.array([i]))[0])) for i in picked]
-    height, width = panels[0].shape[:2]
-    grid = np.full((side * (height + 2), side * (width + 2), 3), 255, np.uint8)
-    for i, panel in enumerate(panels):
-        top, left = i // side * (height + 2) + 1, i % side * (width + 2) + 1
-        grid[top : top + height, left : left + width] = panel
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        Image.fromarray(grid[: -(-len(panels) // side) * (height + 2)]).save(temporary, "PNG")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another file by --preview") from None
-
-
-def _panel(image: np.ndarray) -> np.ndarray:
-    """`[*spatial, C]` in [-1, 1] to an RGB picture."""
-    if image.ndim == 4:
-        depth, height, width = (n // 2 for n in image.shape[:3])
-        planes = (image[depth], image[:, height], image[:, :, width])
-        top = max(plane.shape[0] for plane in planes)
-        image = np.concatenate(
-            [np.pad(p, ((0, top - p.shape[0]), (0, 0), (0, 0)), constant_values=-1) for p in planes], axis=1
-        )
-    colour = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, -1)
-    return ((colour + 1) * 127.5).round().astype(np.uint8)
+        write_grid(path, np.asarray(dataset.scaling.decode(dataset.read(picked))), overwrite=True)
+    except InputError as error:
+        raise InputError(f"{path} cannot be written: {error}; choose another file by --preview") from None
 
 
 def _chunks(dataset: Dataset):

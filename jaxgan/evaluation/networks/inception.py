@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan import files
 from jaxgan.errors import InputError
-from jaxgan.evaluation import cache
 from jaxgan.evaluation.networks.resize import resize_tf1
 from jaxgan.evaluation.networks.weights import read_tensors, sha256
 
@@ -215,7 +215,7 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
 
     Args:
       path: the published `.pth`, or safetensors in its layout or in ours.
-      cache_folder: defaults to `cache.default_folder()`.
+      cache_folder: defaults to `files.cache_folder()`.
 
     Returns:
       The variables, and the SHA-256 of the user's file.
@@ -227,7 +227,7 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
     if not path.is_file():
         raise InputError(f"--inception_weights {path} does not exist: give the path of a .pth or .safetensors file")
     digest = sha256(path)
-    folder = cache.default_folder() if cache_folder is None else Path(cache_folder)
+    folder = files.cache_folder() if cache_folder is None else Path(cache_folder)
     converted = folder / "weights" / f"inception-{digest}.safetensors"
     if converted.is_file():
         # A damaged copy is made again below.
@@ -247,5 +247,5 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
     _check(path, tensors)
     from safetensors.numpy import save_file
 
-    cache.write_atomically(converted, lambda temporary: save_file(tensors, temporary))
+    files.write_cache(converted, lambda temporary: save_file(tensors, temporary))
     return _nested(tensors), digest

@@ -132,7 +132,7 @@ def test_a_killed_preparation_is_not_taken_for_whole_and_is_cleared(tmp_path):
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from jaxgan.data import prepare as m\n"
+        "from jaxgan.data.preparing import prepare as m\n"
         "from jaxgan.data.listing.collection import list_folder\n"
         "from jaxgan.data.preparing.convert import Conversion\n"
         "write = m.write_records\n"

@@ -1,0 +1,76 @@
+"""One way to write a file, for everybody: whole or not at all; and the folder for what is costly to compute again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgan.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) -> Iterator[list[Path]]:
+    """Yields one temporary path per target; moves all into place when the block succeeds, else removes them.
+
+    Args:
+      targets: the files to make; their folders are made too.
+      overwrite: replace files that exist.
+
+    Raises:
+      InputError: a target exists and `overwrite` is False (checked before anything is written), or the
+        system refuses to write (no permission, disk full, a folder of that name).
+    """
+    targets = [Path(target) for target in targets]
+    for target in targets:
+        if target.is_dir():
+            raise InputError(f"{target} is a folder: give a file name")
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists: give another output folder, or --overwrite")
+    # The suffix stays last, because NumPy and nibabel choose the format by it.
+    temporary = [target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}") for target in targets]
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        for source, target in zip(temporary, targets, strict=True):
+            os.replace(source, target)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write to {targets[0].parent}: {reason}; give another folder") from error
+    finally:
+        for source in temporary:
+            with contextlib.suppress(OSError):
+                source.unlink()
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a value as indented JSON in place of what was there; raises as `atomic_files` does."""
+    with atomic_files([path], overwrite=True) as (temporary,):
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def cache_folder() -> Path:
+    """`$JAXGAN_CACHE`, else `jaxgan` in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`)."""
+    if folder := os.environ.get("JAXGAN_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan"
+
+
+def cache_key(record: dict[str, Any]) -> str:
+    """A hash of everything that a cached result depends on."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def write_cache(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write(temporary)` and moves the result to `path`.
+
+    A cache that cannot be kept costs time, not correctness, so it is no error.
+    """
+    with contextlib.suppress(InputError), atomic_files([path], overwrite=True) as (temporary,):
+        write(temporary)

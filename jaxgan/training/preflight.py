@@ -1,0 +1,44 @@
+"""Everything that can be known to be wrong before hours are spent."""
+
+from __future__ import annotations
+
+import warnings
+
+from jaxgan import parallel
+from jaxgan.config import Config
+from jaxgan.data.dataset import Dataset
+from jaxgan.errors import InputError
+from jaxgan.evaluation import Evaluator, higher_is_better
+from jaxgan.gan.step import METRICS
+
+
+def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
+    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
+    settings = config.train
+    parallel.check_batch_size(settings.batch_size)
+    if tuple(dataset.shape) != config.data.shape:
+        raise InputError(
+            f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
+            f" {list(config.data.shape)}: set config.data.size, channels and spatial_rank, or prepare the data anew"
+        )
+    if config.data.labelled and not dataset.num_classes:
+        raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
+    evaluator = None
+    if config.evaluate.metrics:
+        wanted, weights = config.evaluate, config.evaluate.inception_weights or None
+        evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
+    evaluated = evaluator.names if evaluator else ()
+    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
+    if settings.best_metric and settings.best_metric not in logged:
+        raise InputError(
+            f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+        )
+    direction = "max" if settings.best_metric in evaluated and higher_is_better(settings.best_metric) else "min"
+    if settings.best_metric in evaluated and settings.best_direction != direction:
+        raise InputError(
+            f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
+            f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
+        )
+    for warning in config.warnings():
+        warnings.warn(warning, stacklevel=3)
+    return evaluator
