@@ -28,7 +28,7 @@ def check(config: Config) -> None:
             f"--compare torch knows losses {', '.join(_LOSSES)} and penalties {', '.join(_PENALTIES)}, not"
             f" {objective.loss} with {objective.penalty}: leave torch out of --compare"
         )
-    if "spectral" in (config.generator.norm, config.critic.norm) or config.critic.conditioning == "auxiliary":
+    if config.generator.spectral or config.critic.spectral or config.critic.conditioning == "auxiliary":
         raise InputError("--compare torch has no spectral norm and no auxiliary classifier: leave torch out")
 
 

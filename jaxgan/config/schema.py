@@ -14,7 +14,7 @@ from jaxgan.config.augmentation import Augmentation
 from jaxgan.config.parsing import build, not_negative, one_of, plain, positive, require
 from jaxgan.errors import InputError
 
-NORMS = ("none", "batch", "layer", "instance", "group", "spectral")
+NORMS = ("none", "batch", "layer", "instance", "group", "pixel")
 NETWORKS = ("dcgan",)
 LOSSES = ("wgan", "vanilla", "vanilla_saturating", "hinge", "lsgan", "relativistic")
 PENALTIES = ("auto", "none", "gp", "lp", "r1", "r2", "r1+r2", "dragan")
@@ -64,6 +64,10 @@ class DataConfig:
 
 
 def _check_network(section: str, record: GeneratorConfig | CriticConfig) -> None:
+    if record.norm == "spectral":
+        # As configs said it before it became a property of the weights, beside any norm.
+        object.__setattr__(record, "norm", "none")
+        object.__setattr__(record, "spectral", True)
     one_of(f"{section}.network", record.network, NETWORKS)
     one_of(f"{section}.norm", record.norm, NORMS)
     require(
@@ -82,6 +86,7 @@ class GeneratorConfig:
     latent_dim: int = 100
     widths: tuple[int, ...] = (128, 64)
     norm: str = "batch"
+    spectral: bool = False
 
     def __post_init__(self):
         positive("generator", self, "latent_dim")
@@ -95,6 +100,7 @@ class CriticConfig:
     network: str = "dcgan"
     widths: tuple[int, ...] = (64, 128)
     norm: str = "none"
+    spectral: bool = False
     conditioning: str = "none"
 
     def __post_init__(self):
@@ -288,11 +294,11 @@ class Config:
             "needs labelled data: set config.data.labelled=True",
         )
         objective = self.objective.resolved()
-        bounded = objective.penalty != "none" or objective.clip or self.critic.norm == "spectral"
+        bounded = objective.penalty != "none" or objective.clip or self.critic.spectral
         if objective.loss == "wgan" and not bounded:
             raise InputError(
                 "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp,"
-                " config.objective.clip=0.01 or config.critic.norm=spectral"
+                " config.objective.clip=0.01 or config.critic.spectral=True"
             )
 
     def warnings(self) -> list[str]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.models.layers import STATS
+from jaxgan.models.spectral import STATS
 
 Array = jax.Array
 Tree = Any
@@ -124,13 +124,25 @@ def layer_table(module: nn.Module, x: Array, labels: Array) -> tuple[list[tuple[
       labels: int `[1]`.
 
     Returns:
-      Rows of (path, output shape as text with N for the batch, number of parameters), and the total number.
+      Rows of (path, output shape as text with N for the batch, number of parameters), and the total number. The
+      layers of a block stand before it, and it counts what is its own.
     """
-
     rows, total = [], 0
 
     def size(tree: Tree) -> int:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+    def walk(path: str, seen: Tree, params: Tree) -> None:
+        for name, inner in seen.items():
+            if name == "__call__":
+                continue
+            (output,), own = inner["__call__"], params.get(name, {})
+            layers = {key for key in inner if key in own and isinstance(own[key], dict)} - {"norm"}
+            if layers:
+                walk(f"{path}{name}/", inner, own)
+                own = {key: leaf for key, leaf in own.items() if key not in layers}
+            if own:
+                rows.append((path + name, "[N, " + ", ".join(map(str, output.shape[1:])) + "]", size(own)))
 
     def run() -> None:
         # Under eval_shape nothing is computed; the rows are read off here, while the layers still stand in order.
@@ -138,11 +150,7 @@ def layer_table(module: nn.Module, x: Array, labels: Array) -> tuple[list[tuple[
         variables = module.init(jax.random.key(0), x, labels, train=True)
         _, seen = module.apply(variables, x, labels, train=False, capture_intermediates=True, mutable=["intermediates"])
         total = size(variables["params"])
-        for name, outputs in seen["intermediates"].items():
-            if name != "__call__":
-                (output,) = outputs["__call__"]
-                shape = "[N, " + ", ".join(map(str, output.shape[1:])) + "]"
-                rows.append((name, shape, size(variables["params"].get(name, {}))))
+        walk("", seen["intermediates"], variables["params"])
 
     jax.eval_shape(run)
     return rows, total

@@ -27,6 +27,7 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
         shape=config.data.shape,
         widths=config.generator.widths,
         norm=config.generator.norm,
+        spectral=config.generator.spectral,
         num_classes=num_classes if config.critic.conditioning != "none" else 0,
         axis_name=axis_name,
         **_dtypes(config.train.precision),
@@ -38,6 +39,7 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
     return CRITICS[config.critic.network](
         widths=config.critic.widths,
         norm=config.critic.norm,
+        spectral=config.critic.spectral,
         num_classes=num_classes,
         conditioning=config.critic.conditioning,
         axis_name=axis_name,
@@ -47,5 +49,6 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
 
 def _dtypes(precision: str) -> dict[str, Any]:
     """What a precision means here: a CPU multiplies bfloat16 fast but emulates every other operation on it."""
-    product = jnp.dtype(precision)
-    return {"dtype": jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else product, "product_dtype": product}
+    matmul = jnp.dtype(precision)
+    activation = jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else matmul
+    return {"activation_dtype": activation, "matmul_dtype": matmul}

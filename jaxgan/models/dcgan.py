@@ -6,13 +6,15 @@ The side is `base * 2**k` with k the number of widths: 28 = 7 * 4 with two, 256 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.models.layers import Conv, ConvTranspose, Dense, Norm
+from jaxgan.models.layers import Conv, ConvTranspose, Dense
+from jaxgan.models.norms import Norm, needs_bias
 
 Array = jax.Array
 
@@ -23,28 +25,30 @@ class Generator(nn.Module):
     Attributes:
       shape: of one sample, `(*S, C)`.
       widths: channels from the coarsest feature map to the finest.
-      norm: one of `config.NORMS`.
+      norm: one of `norms.NORMS`.
+      spectral: divide every layer's weights by their largest singular value, beside any norm.
       num_classes: above 0, labels are embedded, joined to the latent, and choose scale and bias of the norms.
       axis_name: mapped axis over which batch norm is synchronised, or None.
-      dtype: of the body's activations; parameters and output are float32.
-      product_dtype: of the operands of its products.
+      activation_dtype: of the body's activations; parameters and output are float32.
+      matmul_dtype: of the operands of its products.
     """
 
     shape: tuple[int, ...]
     widths: tuple[int, ...]
     norm: str = "batch"
+    spectral: bool = False
     num_classes: int = 0
     axis_name: str | None = None
-    dtype: Any = jnp.float32
-    product_dtype: Any = jnp.float32
+    activation_dtype: Any = jnp.float32
+    matmul_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
         """`z` float32 `[N, latent_dim]`, `labels` int `[N]` or None; returns float32 `[N, *S, C]` in [-1, 1]."""
-        spectral = self.norm == "spectral"
-        use_bias = self.norm in ("none", "spectral")
-        norm = partial(Norm, self.norm, num_classes=self.num_classes, axis_name=self.axis_name, dtype=self.dtype)
-        layer = {"spectral": spectral, "dtype": self.dtype, "product_dtype": self.product_dtype}
+        dtypes = {"activation_dtype": self.activation_dtype}
+        norm = partial(Norm, self.norm, num_classes=self.num_classes, axis_name=self.axis_name, **dtypes)
+        layer = {"spectral": self.spectral, "matmul_dtype": self.matmul_dtype, **dtypes}
+        use_bias = needs_bias(self.norm)
 
         if self.num_classes:
             embedding = nn.Embed(
@@ -52,7 +56,7 @@ class Generator(nn.Module):
             )
             z = jnp.concatenate([z, embedding(labels)], axis=-1)
         base = tuple(side >> len(self.widths) for side in self.shape[:-1])
-        h = Dense(self.widths[0] * _product(base), use_bias=use_bias, name="project", **layer)(z, train)
+        h = Dense(self.widths[0] * prod(base), use_bias=use_bias, name="project", **layer)(z, train)
         h = h.reshape(h.shape[0], *base, self.widths[0])
         for i, width in enumerate(self.widths[1:], start=1):
             h = nn.relu(norm(name=f"norm{i}")(h, train, labels))
@@ -67,33 +71,35 @@ class Critic(nn.Module):
 
     Attributes:
       widths: channels from the finest feature map to the coarsest.
-      norm: one of `config.NORMS`; none on the first layer, as in DCGAN.
+      norm: one of `norms.NORMS`; none on the first layer, as in DCGAN.
+      spectral: divide every layer's weights by their largest singular value, beside any norm.
       num_classes: number of classes of a conditional critic, or 0.
       conditioning: "none", "projection" (Miyato & Koyama 2018, arXiv:1802.05637) or "auxiliary" classifier (Odena et
         al. 2017, arXiv:1610.09585).
       axis_name: mapped axis over which batch norm is synchronised, or None.
-      dtype: of the body's activations; parameters and output are float32.
-      product_dtype: of the operands of its products.
+      activation_dtype: of the body's activations; parameters and output are float32.
+      matmul_dtype: of the operands of its products.
     """
 
     widths: tuple[int, ...]
     norm: str = "none"
+    spectral: bool = False
     num_classes: int = 0
     conditioning: str = "none"
     axis_name: str | None = None
-    dtype: Any = jnp.float32
-    product_dtype: Any = jnp.float32
+    activation_dtype: Any = jnp.float32
+    matmul_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, train: bool = False) -> tuple[Array, Array | None]:
         """`x` float32 `[N, *S, C]`; returns scores float32 `[N]` and, with "auxiliary", logits `[N, classes]`."""
-        layer = {"spectral": self.norm == "spectral", "dtype": self.dtype, "product_dtype": self.product_dtype}
+        dtypes = {"activation_dtype": self.activation_dtype}
+        layer = {"spectral": self.spectral, "matmul_dtype": self.matmul_dtype, **dtypes}
         h = x
         for i, width in enumerate(self.widths):
-            plain = i == 0 or self.norm in ("none", "spectral")
-            h = Conv(width, use_bias=plain, name=f"down{i}", **layer)(h, train)
-            if not plain:
-                h = Norm(self.norm, axis_name=self.axis_name, dtype=self.dtype, name=f"norm{i}")(h, train)
+            norm = "none" if i == 0 else self.norm
+            h = Conv(width, use_bias=needs_bias(norm), name=f"down{i}", **layer)(h, train)
+            h = Norm(norm, axis_name=self.axis_name, name=f"norm{i}", **dtypes)(h, train)
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
         scores = Dense(1, gain=1.0, name="score", **layer)(h, train)[:, 0].astype(jnp.float32)
@@ -105,10 +111,3 @@ class Critic(nn.Module):
         elif self.conditioning == "auxiliary":
             logits = Dense(self.num_classes, gain=1.0, name="classes", **layer)(h, train).astype(jnp.float32)
         return scores, logits
-
-
-def _product(values: tuple[int, ...]) -> int:
-    result = 1
-    for value in values:
-        result *= value
-    return result

@@ -120,7 +120,7 @@ def test_calls_cut_anywhere_give_the_same_bits():
 
 
 def test_each_update_leaves_the_other_network_alone():
-    gan, state = make(critic={"norm": "spectral"})
+    gan, state = make(critic={"spectral": True})
     images = reals(1)[0][0, 0]
     after, _ = jax.jit(partial(critic_update, gan))(state, images, None)
     same = partial(jax.tree.map, np.testing.assert_array_equal)

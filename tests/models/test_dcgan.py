@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.config.schema import NORMS
 from jaxgan.gan.state import bind
 from jaxgan.models.dcgan import Critic, Generator
-from jaxgan.models.layers import Conv, Norm, spectral_normalise
+from jaxgan.models.layers import Conv, ConvTranspose, Dense
+from jaxgan.models.norms import NORMS, Norm
+from jaxgan.models.spectral import spectral_normalise
 
 KEY = jax.random.key(0)
 
@@ -43,8 +44,8 @@ def test_any_square_or_cube_whose_side_is_base_times_a_power_of_two(shape, width
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_norm_and_precision_has_float32_parameters_and_outputs(norm, dtype):
     x = jnp.zeros((2, 8, 8, 1))
-    generator = Generator((8, 8, 1), (8, 4), norm=norm, dtype=dtype)
-    critic = Critic((4, 8), norm=norm, dtype=dtype)
+    generator = Generator((8, 8, 1), (8, 4), norm=norm, activation_dtype=dtype)
+    critic = Critic((4, 8), norm=norm, activation_dtype=dtype)
     for module, inputs in ((generator, jnp.zeros((2, 5))), (critic, x)):
         variables = jax.eval_shape(lambda m=module, i=inputs: m.init(KEY, i, train=True))
         assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
@@ -56,13 +57,9 @@ def random_reals(count, seed=0):
     return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, (count, 8, 8, 1)), jnp.float32)
 
 
-@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "batch"])
-def test_only_batch_norm_couples_samples(norm):
-    assert not couples(norm)
-
-
-def test_batch_norm_couples_samples():
-    assert couples("batch")
+@pytest.mark.parametrize("norm", NORMS)
+def test_batch_norm_alone_couples_samples(norm):
+    assert couples(norm) == (norm == "batch")
 
 
 def couples(norm):
@@ -94,7 +91,7 @@ def test_spectral_norm_finds_the_largest_singular_value():
 
 
 def test_statistics_do_not_move_outside_training():
-    critic = Critic((4, 8), norm="spectral")
+    critic = Critic((4, 8), spectral=True)
     x = random_reals(2)
     variables = critic.init(KEY, x, train=True)
     apply = bind(critic)
@@ -117,6 +114,37 @@ def test_instance_norm_keeps_a_batch_of_one_stable_in_three_dimensions():
     y = np.asarray(Norm("instance").init_with_output(KEY, x, True)[0])
     np.testing.assert_allclose(y.mean(axis=(1, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std(axis=(1, 2, 3)), 1, atol=1e-3)
+
+
+def test_pixel_norm_gives_every_pixel_a_root_mean_square_of_one():
+    x = jax.random.normal(KEY, (2, 4, 4, 4, 6)) * 7 + 2
+    y = np.asarray(Norm("pixel").init_with_output(KEY, x, True)[0])
+    np.testing.assert_allclose((y**2).mean(axis=-1), 1, atol=1e-5)
+    np.testing.assert_allclose(
+        y / np.sqrt((y**2).sum(-1, keepdims=True)), x / np.linalg.norm(x, axis=-1)[..., None], atol=1e-5
+    )
+
+
+def test_a_norm_and_spectral_normalisation_go_together():
+    generator = Generator((8, 8, 1), (8, 4), norm="batch", spectral=True)
+    variables = generator.init(KEY, jnp.zeros((2, 5)), train=True)
+    assert set(variables["batch_stats"]["up1"]) == {"singular_vector"}
+    assert set(variables["batch_stats"]["norm1"]["norm"]) == {"mean", "var"}
+
+
+@pytest.mark.parametrize("layer", [Conv, ConvTranspose, Dense])
+def test_equalized_weights_have_variance_one_and_the_same_outputs_spread(layer):
+    x = jax.random.normal(KEY, (8, 8, 8, 16))
+    plain, equal = layer(32), layer(32, equalized=True)
+    stored = np.asarray(equal.init(KEY, x, True)["params"]["kernel"])
+    np.testing.assert_allclose(stored.std(), 1, atol=0.1)
+    outputs = [np.asarray(module.init_with_output(KEY, x, True)[0]) for module in (plain, equal)]
+    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_of_zero_is_a_layer_that_begins_as_nothing():
+    y, variables = Conv(4, start=0.0).init_with_output(KEY, random_reals(2), True)
+    assert not np.any(y) and set(variables["params"]) == {"kernel", "bias"}
 
 
 @pytest.mark.parametrize("conditioning", ["projection", "auxiliary"])
