@@ -115,10 +115,10 @@ def _devices(count: int | None) -> list[jax.Device]:
 def map_train(
     train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]], devices: int | None = None, data_axes: Tree = None
 ) -> Callable[..., tuple[Tree, Tree]]:
-    """`train_many(state, data, draws, count)` over this process's devices: one compiled, donated program.
+    """`train_many(state, data, batch_refs, count)` over this process's devices: one compiled, donated program.
 
-    The returned function takes `draws` as `split_batch` lays them out; state, metrics and count are replicated. The
-    state's buffers are given away: use the returned state only.
+    The returned function takes `batch_refs` as `split_batch` lays them out; state, metrics and count are replicated.
+    The state's buffers are given away: use the returned state only.
 
     Args:
       train_many: written for one device, with `AXIS` as its mapped axis.
@@ -142,7 +142,7 @@ def local_batch(batch_size: int) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def split_batch(draws: Tree, devices: int | None = None) -> Tree:
+def split_batch(batch_refs: Tree, devices: int | None = None) -> Tree:
     """`[K, n_critic, b, ...]` of this process as `[devices, K, n_critic, b / devices, ...]`, on its way to them."""
     count = len(_devices(devices))
 
@@ -150,7 +150,7 @@ def split_batch(draws: Tree, devices: int | None = None) -> Tree:
         k, n, b = leaf.shape[:3]
         return np.moveaxis(leaf.reshape(k, n, count, b // count, *leaf.shape[3:]), 2, 0)
 
-    return _spread(jax.tree.map(split, draws), devices)
+    return _spread(jax.tree.map(split, batch_refs), devices)
 
 
 def replicate(tree: Tree, devices: int | None = None) -> Tree:

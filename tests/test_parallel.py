@@ -76,11 +76,11 @@ def test_two_processes_train_what_one_does(tmp_path, source):
 
 
 def test_split_batch_gives_each_device_its_run_of_samples():
-    draws = np.arange(2 * 3 * 8).reshape(2, 3, 8)
-    split = parallel.split_batch(draws)
+    batch_refs = np.arange(2 * 3 * 8).reshape(2, 3, 8)
+    split = parallel.split_batch(batch_refs)
     assert split.shape == (4, 2, 3, 2)
-    np.testing.assert_array_equal(split[1], draws[:, :, 2:4])
-    np.testing.assert_array_equal(parallel.split_batch(draws, 1)[0], draws)
+    np.testing.assert_array_equal(split[1], batch_refs[:, :, 2:4])
+    np.testing.assert_array_equal(parallel.split_batch(batch_refs, 1)[0], batch_refs)
 
 
 @pytest.mark.parametrize(("size", "way_out"), [(6, "4 or 8"), (3, "use 4"), (9, "8 or 12")])

@@ -36,10 +36,10 @@ def measure(side: int, dtype: str, images: int, iterations: int) -> float:
         np.savez(Path(folder) / "random.npz", train_images=stored)
         dataset = open_dataset(Path(folder) / "random.npz", size=side, channels=1, cache_dir=Path(folder) / "cache")
         source = StreamingSource(dataset, Sampler(images, 0, N_CRITIC * BATCH), N_CRITIC, BATCH)
-        source.draws(0, 2, 2)
+        source.batch_refs(0, 2, 2)
         began = time.perf_counter()
         for step in range(2, 2 + iterations):
-            source.draws(step, 1, 1)
+            source.batch_refs(step, 1, 1)
         elapsed = time.perf_counter() - began
         source.close()
     return iterations * N_CRITIC * BATCH / elapsed

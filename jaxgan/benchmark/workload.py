@@ -49,22 +49,22 @@ class Workload:
         if not resident:
             images = images.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
         labels = rng.integers(0, CLASSES, stored).astype(np.int32) if config.data.labelled else None
-        draws = rng.integers(0, stored, (iterations, n_critic, batch)).astype(np.int32)
+        batch_refs = rng.integers(0, stored, (iterations, n_critic, batch)).astype(np.int32)
         gan, state = build_gan(config, num_classes(config), axis_name=parallel.AXIS)
 
-        def fetch(data: Any, draw: Any) -> tuple[Any, Any]:
+        def load_batch(data: Any, batch_ref: Any) -> tuple[Any, Any]:
             if not resident:
-                first = slice(0, draw.shape[0])
+                first = slice(0, batch_ref.shape[0])
                 return data[0][first].astype(jnp.float32), None if data[1] is None else data[1][first]
             # As a resident source decodes: gathered in the stored dtype, then scaled.
-            return data[0][draw] * jnp.float32(2 / 255) - 1.0, None if data[1] is None else data[1][draw]
+            return data[0][batch_ref] * jnp.float32(2 / 255) - 1.0, None if data[1] is None else data[1][batch_ref]
 
         self._data = parallel.replicate((images, labels), devices)
-        self._draws = parallel.split_batch(draws, devices)
+        self._batch_refs = parallel.split_batch(batch_refs, devices)
         self._state = parallel.replicate(state, devices)
         began = time.perf_counter()
-        mapped = parallel.map_train(partial(train_many, gan, fetch), devices)
-        self._call = mapped.lower(self._state, self._data, self._draws, iterations).compile()
+        mapped = parallel.map_train(partial(train_many, gan, load_batch), devices)
+        self._call = mapped.lower(self._state, self._data, self._batch_refs, iterations).compile()
         self.compile_seconds = time.perf_counter() - began
         used = self._call.memory_analysis()
         self.memory_bytes = (
@@ -76,7 +76,7 @@ class Workload:
         waited)."""
         iterations = iterations or self.iterations
         began = time.perf_counter()
-        self._state, metrics = self._call(self._state, self._data, self._draws, np.int32(iterations))
+        self._state, metrics = self._call(self._state, self._data, self._batch_refs, np.int32(iterations))
         dispatched = time.perf_counter()
         jax.block_until_ready((self._state, metrics))
         ended = time.perf_counter()

@@ -21,7 +21,7 @@ from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_
 from jaxgan.config.presets import load_config
 from jaxgan.config.schema import PRECISIONS, Config
 from jaxgan.errors import InputError
-from jaxgan.training.call_length import Pace
+from jaxgan.training.call_length import CallLength
 
 ALL = ("mnist.py:wgan_gp", "pathmnist.py", "cell256.py", "panda256.py", "mri64.py")
 COMPARISONS = ("plain", "torch", "noinput")
@@ -71,11 +71,11 @@ def benchmark(args: Namespace) -> dict[str, Any]:
 
 def _row(name: str, config: Config, devices: int, compare: list[str], seconds: float, peak: float) -> dict[str, Any]:
     flops, moved = work(config)
-    pace = Pace()
-    ours = Workload(config, devices, pace.longest)
+    call_length = CallLength()
+    ours = Workload(config, devices, call_length.longest)
     for _ in range(2):
-        pace.ran(1, ours.run(1)[0])
-    ours.iterations = iterations = pace.iterations
+        call_length.ran(1, ours.run(1)[0])
+    ours.iterations = iterations = call_length.iterations
     contenders: dict[str, Any] = {"jaxgan": ours}
     if "noinput" in compare:
         contenders["noinput"] = Workload(config, devices, iterations, resident=False)

@@ -61,13 +61,13 @@ def _memory(config: Config, num_classes: int) -> str:
     objective, batch = config.objective.resolved(), config.train.batch_size
     gan, state = build_gan(config, num_classes, axis_name=parallel.AXIS)
 
-    def fetch(data, draw):
-        images, labels = draw
+    def load_batch(data, batch_ref):
+        images, labels = batch_ref
         return images, labels if num_classes else None
 
     shape = (1, objective.n_critic, batch // parallel.process_count())
-    draws = parallel.split_batch((np.zeros((*shape, *config.data.shape), np.float32), np.zeros(shape, np.int32)))
-    compiled = parallel.map_train(partial(train_many, gan, fetch)).lower(state, (), draws, 1).compile()
+    batch_refs = parallel.split_batch((np.zeros((*shape, *config.data.shape), np.float32), np.zeros(shape, np.int32)))
+    compiled = parallel.map_train(partial(train_many, gan, load_batch)).lower(state, (), batch_refs, 1).compile()
     used = compiled.memory_analysis()
     total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
     arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))

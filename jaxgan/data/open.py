@@ -48,8 +48,8 @@ def open_dataset(
       labelled: False leaves labels out, True insists on them, None takes them if the source has them.
       spatial_rank: 2 for images, 3 for volumes; None goes by the files.
       split: "train", "val", "test", several joined by "+", or "all".
-      cache_dir: where a raw source is prepared if `<data_dir>.jaxgan` beside it cannot be written. The environment
-        variable JAXGAN_CACHE_DIR overrides both.
+      cache_dir: where a raw source is prepared if `<data_dir>.jaxgan` beside it cannot be written. Where the
+        environment variable JAXGAN_CACHE is set, `$JAXGAN_CACHE/data` takes the place of both.
       scaling: policy for a raw source, see `scaling.choose`.
       normalise: None, or "percentile" for a raw source of MRI volumes, see `convert.Conversion`.
       fit: how images of another shape come to `size`, see `geometry.fit`.
@@ -157,8 +157,8 @@ def _check_fits(
 def _caches(source: Path, cache_dir: str | os.PathLike | None) -> list[Path]:
     """Where a raw source may be prepared, the first choice first."""
     name = f"{source.absolute().name}{CACHE_SUFFIX}"
-    if override := os.environ.get("JAXGAN_CACHE_DIR"):
-        return [Path(override) / name]
+    if os.environ.get("JAXGAN_CACHE"):
+        return [files.cache_folder() / "data" / name]
     return [source.absolute().with_name(name)] + ([] if cache_dir is None else [Path(cache_dir) / name])
 
 
@@ -171,7 +171,7 @@ def _first_writable(caches: list[Path]) -> Path:
                 return cache
         except OSError as error:
             reason = error.strerror
-    raise InputError(f"{caches[-1]}: cannot be written ({reason}); give a cache_dir or set JAXGAN_CACHE_DIR")
+    raise InputError(f"{caches[-1]}: cannot be written ({reason}); give a cache_dir or set JAXGAN_CACHE")
 
 
 def _remembered(note: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 *Resident*: the whole set lies on every device in its stored dtype; the host sends indices. *Sharded*: the same, but
 each device holds its part of the set, and they exchange what a batch needs. *Streaming*: the host reads batches in the
-stored dtype ahead of time and sends them. The step turns any draw into float32 with `fetch`.
+stored dtype ahead of time and sends them. The step turns any reference into float32 with `load_batch`.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class ResidentSource:
     def _place(self, dataset: Dataset) -> Tree:
         return parallel.replicate((dataset.load(), dataset.labels))
 
-    def _rows(self, images: Any, draw: Any) -> Any:
-        return images[draw]
+    def _rows(self, images: Any, batch_ref: Any) -> Any:
+        return images[batch_ref]
 
-    def draws(self, step: int, count: int, length: int) -> Tree:
+    def batch_refs(self, step: int, count: int, length: int) -> Tree:
         """int32 indices `[length, n_critic, b]` of this process from iteration `step`; zero from `count` on."""
         indices = np.zeros((length, *self._layout), np.int32)
         for i in range(count):
             indices[i] = self._sampler.indices(step + i).reshape(self._layout)
         return indices[:, :, self._local]
 
-    def fetch(self, data: Tree, draw: Tree) -> tuple[Any, Any]:
+    def load_batch(self, data: Tree, batch_ref: Tree) -> tuple[Any, Any]:
         """Inside the step: indices `[B]` to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
         images, labels = data
-        return self._scaling.decode(self._rows(images, draw)), None if labels is None else labels[draw]
+        return self._scaling.decode(self._rows(images, batch_ref)), None if labels is None else labels[batch_ref]
 
     def close(self) -> None:
         """Lets go of nothing: the device arrays go with the object."""
@@ -69,8 +69,8 @@ class ShardedSource(ResidentSource):
     def _place(self, dataset: Dataset) -> Tree:
         return parallel.shard_rows(dataset.size, dataset.read), parallel.replicate(dataset.labels)
 
-    def _rows(self, images: Any, draw: Any) -> Any:
-        return parallel.gather_rows(images, draw)
+    def _rows(self, images: Any, batch_ref: Any) -> Any:
+        return parallel.gather_rows(images, batch_ref)
 
 
 class StreamingSource:
@@ -99,7 +99,7 @@ class StreamingSource:
         self._next = -1
         self.data = ()
 
-    def draws(self, step: int, count: int, length: int) -> Tree:
+    def batch_refs(self, step: int, count: int, length: int) -> Tree:
         """(stored images `[length, n_critic, b, *S, C]`, labels or None) from iteration `step`; 0 from `count` on."""
         if step != self._next:
             self._stream = self._open(step)
@@ -113,9 +113,9 @@ class StreamingSource:
         np.stack([part[1] for part in parts], out=labels[:count])
         return images, labels
 
-    def fetch(self, data: Tree, draw: Tree) -> tuple[Any, Any]:
-        """Inside the step: one draw to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
-        images, labels = draw
+    def load_batch(self, data: Tree, batch_ref: Tree) -> tuple[Any, Any]:
+        """Inside the step: one reference to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
+        images, labels = batch_ref
         return self._dataset.scaling.decode(images), labels
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
 from jaxgan.gan.optimizers import build_optimizer
-from jaxgan.gan.state import GANState, bind, create_state
+from jaxgan.gan.state import GANState, create_state, make_apply
 from jaxgan.gan.step import GAN
 from jaxgan.models import build_critic, build_generator
 from jaxgan.objectives.losses import LOSSES
@@ -41,8 +41,8 @@ def build_gan(
         optimizer, optimizer.critic_lr or optimizer.lr, objective.n_critic, total_iterations
     )
     gan = GAN(
-        generator=bind(generator),
-        critic=bind(critic),
+        generator=make_apply(generator),
+        critic=make_apply(critic),
         generator_optimizer=generator_optimizer,
         critic_optimizer=critic_optimizer,
         loss=LOSSES[objective.loss],
@@ -57,8 +57,8 @@ def build_gan(
         penalty=None if objective.penalty == "none" else PENALTIES[objective.penalty],
         penalty_weight=objective.penalty_weight,
         penalty_interval=objective.penalty_interval,
-        drift=objective.drift,
-        clip=objective.clip,
+        drift_weight=objective.drift,
+        weight_clip=objective.clip,
         auxiliary_weight=objective.auxiliary_weight,
         augment=_augmentation(config),
         couples_samples=config.critic.norm == "batch",

@@ -50,7 +50,7 @@ class GANState(NamedTuple):
     stage: Tree = ()
 
 
-class Apply(Protocol):
+class ApplyFn(Protocol):
     """A network as a pure function: `(params, stats, x, labels, train) -> (output, new_stats)`."""
 
     def __call__(self, params: Tree, stats: Tree, x: Array, labels: Array | None, train: bool) -> tuple[Any, Tree]:
@@ -58,7 +58,7 @@ class Apply(Protocol):
         ...
 
 
-def bind(module: nn.Module) -> Apply:
+def make_apply(module: nn.Module) -> ApplyFn:
     """A flax module as a pure function of its variables; outside training the statistics come back unchanged."""
 
     def apply(params: Tree, stats: Tree, x: Array, labels: Array | None, train: bool) -> tuple[Any, Tree]:

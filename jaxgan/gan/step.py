@@ -16,15 +16,15 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan.gan.state import Apply, GANState, NetState
+from jaxgan.gan.state import ApplyFn, GANState, NetState
 from jaxgan.objectives.losses import Loss, classification
 from jaxgan.objectives.penalties import Penalty
 
 Array = jax.Array
 Tree = Any
 Metrics = dict[str, Array]
-# fetch(data, draw) -> (images float32 [B, *S, C] in [-1, 1], labels int32 [B] or None)
-Fetch = Callable[[Tree, Tree], tuple[Array, Array | None]]
+# load_batch(data, batch_ref) -> (images float32 [B, *S, C] in [-1, 1], labels int32 [B] or None)
+LoadBatch = Callable[[Tree, Tree], tuple[Array, Array | None]]
 
 _LATENT, _PENALTY, _AUGMENT = range(3)
 
@@ -55,8 +55,8 @@ class GAN:
       penalty: on the critic's input gradient, or None.
       penalty_weight: its factor in the critic's loss.
       penalty_interval: it is applied at every such critic update, that much stronger.
-      drift: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
-      clip: bound of every critic parameter after each update, or 0.
+      drift_weight: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
+      weight_clip: bound of every critic parameter after each update, or 0.
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
       augment: `(key, image [*S, C]) -> image`, applied to each real, or None.
       couples_samples: whether the critic mixes the samples of a batch (batch norm): then reals and fakes pass
@@ -64,8 +64,8 @@ class GAN:
       axis_name: the mapped axis over devices, or None.
     """
 
-    generator: Apply
-    critic: Apply
+    generator: ApplyFn
+    critic: ApplyFn
     generator_optimizer: optax.GradientTransformation
     critic_optimizer: optax.GradientTransformation
     loss: Loss
@@ -75,8 +75,8 @@ class GAN:
     penalty: Penalty | None = None
     penalty_weight: float = 10.0
     penalty_interval: int = 1
-    drift: float = 0.0
-    clip: float = 0.0
+    drift_weight: float = 0.0
+    weight_clip: float = 0.0
     auxiliary_weight: float = 1.0
     augment: Callable[[Array, Array], Array] | None = None
     couples_samples: bool = False
@@ -105,8 +105,8 @@ def critic_update(
         )
         loss = jnp.mean(gan.loss.critic(real_scores, fake_scores))
         metrics = {"wasserstein": jnp.mean(real_scores) - jnp.mean(fake_scores)}
-        if gan.drift:
-            loss += gan.drift * jnp.mean(real_scores**2)
+        if gan.drift_weight:
+            loss += gan.drift_weight * jnp.mean(real_scores**2)
         if real_logits is not None:
             loss += gan.auxiliary_weight * jnp.mean(classification(real_logits, labels))
             metrics["accuracy"] = jnp.mean(jnp.argmax(real_logits, -1) == labels, dtype=jnp.float32)
@@ -119,8 +119,10 @@ def critic_update(
 
     gradient, (stats, metrics) = jax.grad(objective, has_aux=True)(state.critic.params)
     critic, norm = _descend(gan, gan.critic_optimizer, state.critic, gradient, stats)
-    if gan.clip:
-        critic = critic._replace(params=jax.tree.map(lambda p: jnp.clip(p, -gan.clip, gan.clip), critic.params))
+    if gan.weight_clip:
+        critic = critic._replace(
+            params=jax.tree.map(lambda p: jnp.clip(p, -gan.weight_clip, gan.weight_clip), critic.params)
+        )
     return state._replace(critic=critic), metrics | {"critic_gradient_norm": norm}
 
 
@@ -162,15 +164,17 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
     return state, metrics | {"generator_gradient_norm": norm}
 
 
-def train_step(gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree) -> tuple[GANState, Metrics]:
+def train_step(
+    gan: GAN, load_batch: LoadBatch, state: GANState, data: Tree, batch_refs: Tree
+) -> tuple[GANState, Metrics]:
     """One iteration: `n_critic` critic updates, each with fresh reals and latents, then one generator update.
 
     Args:
       gan: what the iteration closes over.
-      fetch: turns one draw into this device's reals.
+      load_batch: turns one batch_ref into this device's reals.
       state: the whole game.
-      data: what `fetch` reads from, e.g. the resident set.
-      draws: pytree with leading axis `n_critic`, one draw a critic update.
+      data: what `load_batch` reads from, e.g. the resident set.
+      batch_refs: pytree with leading axis `n_critic`, one batch_ref a critic update.
 
     Returns:
       The new state and float32 scalars, means over the critic updates and over devices. `critic_loss` is all that
@@ -178,13 +182,13 @@ def train_step(gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree)
       `wasserstein` is `mean score(real) - mean score(fake)`.
     """
 
-    def body(state: GANState, update_and_draw: tuple[Array, Tree]) -> tuple[GANState, Metrics]:
-        update, draw = update_and_draw
-        return critic_update(gan, state, *fetch(data, draw), update)
+    def body(state: GANState, update_and_ref: tuple[Array, Tree]) -> tuple[GANState, Metrics]:
+        update, batch_ref = update_and_ref
+        return critic_update(gan, state, *load_batch(data, batch_ref), update)
 
-    state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), draws))
-    last = jax.tree.map(lambda leaf: leaf[-1], draws)
-    state, generator_metrics = generator_update(gan, state, *fetch(data, last))
+    state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), batch_refs))
+    last = jax.tree.map(lambda leaf: leaf[-1], batch_refs)
+    state, generator_metrics = generator_update(gan, state, *load_batch(data, last))
     # Only the penalty may be missing: elsewhere a NaN must show.
     means = {name: jnp.nanmean if name == "gradient_penalty" else jnp.mean for name in metrics}
     metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
@@ -192,7 +196,7 @@ def train_step(gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree)
 
 
 def train_many(
-    gan: GAN, fetch: Fetch, state: GANState, data: Tree, draws: Tree, count: Array
+    gan: GAN, load_batch: LoadBatch, state: GANState, data: Tree, batch_refs: Tree, count: Array
 ) -> tuple[GANState, Metrics]:
     """`count` iterations in one program.
 
@@ -201,26 +205,26 @@ def train_many(
 
     Args:
       gan: what the iteration closes over.
-      fetch: as in `train_step`.
+      load_batch: as in `train_step`.
       state: the whole game.
       data: as in `train_step`.
-      draws: pytree with leading axes `[K, n_critic]`.
+      batch_refs: pytree with leading axes `[K, n_critic]`.
       count: int32 scalar, at most K.
 
     Returns:
       The new state and the metrics of each iteration, `[K]`, zero from `count` on.
     """
 
-    def draw(i: Array | int) -> Tree:
-        return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), draws)
+    def ref_of(i: Array | int) -> Tree:
+        return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), batch_refs)
 
-    length = len(jax.tree.leaves(draws)[0])
-    _, shapes = jax.eval_shape(lambda: train_step(gan, fetch, state, data, draw(0)))
+    length = len(jax.tree.leaves(batch_refs)[0])
+    _, shapes = jax.eval_shape(lambda: train_step(gan, load_batch, state, data, ref_of(0)))
     metrics = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
 
     def body(i: Array, carry: tuple[GANState, Metrics]) -> tuple[GANState, Metrics]:
         state, metrics = carry
-        state, new = train_step(gan, fetch, state, data, draw(i))
+        state, new = train_step(gan, load_batch, state, data, ref_of(i))
         return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
 
     return lax.fori_loop(0, count, body, (state, metrics))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.errors import InputError
-from jaxgan.gan.state import Apply
+from jaxgan.gan.state import ApplyFn
 
 Array = jax.Array
 Tree = Any
@@ -68,12 +68,12 @@ def batch_size_for(shape: tuple[int, ...]) -> int:
 
 
 @partial(jax.jit, static_argnums=0)
-def _generate(generator: Apply, params: Tree, stats: Tree, z: Array, labels: Array | None) -> Array:
+def _generate(generator: ApplyFn, params: Tree, stats: Tree, z: Array, labels: Array | None) -> Array:
     return generator(params, stats, z, labels, train=False)[0]
 
 
 def generate(
-    generator: Apply, params: Tree, stats: Tree, z: Array, labels: np.ndarray | None = None, batch_size: int = 64
+    generator: ApplyFn, params: Tree, stats: Tree, z: Array, labels: np.ndarray | None = None, batch_size: int = 64
 ) -> np.ndarray:
     """Samples of given latents, float32 `[N, *S, C]` in [-1, 1].
 

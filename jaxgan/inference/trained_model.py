@@ -15,7 +15,7 @@ from jaxgan.config import Config
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.state import Apply
+from jaxgan.gan.state import ApplyFn
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
 
@@ -44,7 +44,7 @@ class TrainedModel:
     run_dir: Path
     data_fingerprint: str
     affine: np.ndarray | None
-    generator: Apply
+    generator: ApplyFn
     params: Any
     stats: Any
 

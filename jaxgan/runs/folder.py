@@ -34,7 +34,7 @@ _FREE = (
 )
 
 
-class Start(NamedTuple):
+class ResumePoint(NamedTuple):
     """Where a run starts from.
 
     Attributes:
@@ -55,7 +55,7 @@ def default_name(preset: str) -> Path:
     return Path("runs") / f"{preset}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def find_start(run_dir: Path, resume: str) -> Start:
+def find_resume_point(run_dir: Path, resume: str) -> ResumePoint:
     """Reads the checkpoint to go on from, as `--resume` says; writes nothing.
 
     Args:
@@ -76,9 +76,9 @@ def find_start(run_dir: Path, resume: str) -> Start:
     if resume == "never":
         if occupied:
             raise InputError(f"--workdir {run_dir} holds a run: choose another, or --resume auto to go on with it")
-        return Start()
+        return ResumePoint()
     if resume == "auto":
-        return _read(run_dir, None) if here else Start()
+        return _read(run_dir, None) if here else ResumePoint()
     origin, step, _ = find(resume)
     if origin.resolve() != run_dir.resolve():
         if occupied:
@@ -91,17 +91,17 @@ def find_start(run_dir: Path, resume: str) -> Start:
     return _read(origin, step)
 
 
-def _read(run_dir: Path, step: int | None) -> Start:
+def _read(run_dir: Path, step: int | None) -> ResumePoint:
     with Checkpoints(run_dir) as checkpoints:
         if step is None:
-            return Start(*checkpoints.read_newest(), origin=run_dir)
+            return ResumePoint(*checkpoints.read_newest(), origin=run_dir)
         try:
-            return Start(step, *checkpoints.read(step), origin=run_dir)
+            return ResumePoint(step, *checkpoints.read(step), origin=run_dir)
         except DamagedCheckpoint as error:
             raise InputError(f"{checkpoints.directory / str(step)} is damaged: {error}; choose another step") from None
 
 
-def check_same(start: Start, config: Config, data: Mapping[str, Any]) -> None:
+def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> None:
     """Compares a run to go on with what it is asked to be now.
 
     Warns of changed settings that change what is computed.

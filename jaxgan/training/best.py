@@ -1,4 +1,4 @@
-"""Which model is the best so far: host-side books that travel in every checkpoint."""
+"""Which model is the best so far: host-side values that travel in every checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclasses.dataclass
-class Progress:
+class BestTracker:
     """The best value of one metric, and the mean of a training metric over the current epoch.
 
     Attributes:

@@ -13,7 +13,7 @@ LONGEST_ACCELERATOR = 32
 CALL_SECONDS = 10.0
 
 
-class Pace:
+class CallLength:
     """Learns from the second call (the first one compiles) how many iterations the next ones should run.
 
     The results do not depend on it: calls cut anywhere give the same bits (`step.train_many`).

@@ -23,8 +23,8 @@ from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import MetricsLog
-from jaxgan.training.best import Progress
-from jaxgan.training.schedule import Clock
+from jaxgan.training.best import BestTracker
+from jaxgan.training.schedule import Schedule
 
 # Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
 FIGURES_EVERY_SECONDS = 600.0
@@ -35,20 +35,20 @@ _KEPT = 16
 _INTERPOLATION_STEPS = 10
 
 
-class Books:
+class RunRecorder:
     """Everything the loop writes down: log lines, the best model, checkpoints, samples."""
 
-    def __init__(self, config, clock, gan, run_dir, checkpoints, log, progress, record, dataset, evaluator):
+    def __init__(self, config, schedule, gan, run_dir, checkpoints, log, best, record, dataset, evaluator):
         self.config: Config = config
-        self.clock: Clock = clock
+        self.schedule: Schedule = schedule
         self.gan: GAN = gan
         self.run_dir: Path = run_dir
         self.checkpoints: Checkpoints = checkpoints
         self.metrics_log: MetricsLog | None = log
-        self.progress: Progress = progress
+        self.best: BestTracker = best
         self.record: dict[str, Any] = record
         self.evaluator: Evaluator | None = evaluator
-        self._evaluation_epochs = config.evaluate.every_images / clock.epoch_images if evaluator is not None else 0.0
+        self._evaluation_epochs = config.evaluate.every_images / schedule.epoch_images if evaluator is not None else 0.0
         self.folder = run_dir / "samples"
         self._figures_at = time.monotonic()
         self.num_classes = dataset.num_classes if config.critic.conditioning != "none" else 0
@@ -59,15 +59,15 @@ class Books:
         """The next step at which the host has something to do."""
         settings = self.config.train
         return min(
-            self.clock.next_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs),
-            self.clock.next_due(step, settings.sample_every_iterations, settings.sample_every_epochs),
-            self.clock.next_due(step, every_epochs=1.0),
-            self.clock.next_due(step, every_epochs=self._evaluation_epochs),
+            self.schedule.next_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs),
+            self.schedule.next_due(step, settings.sample_every_iterations, settings.sample_every_epochs),
+            self.schedule.next_due(step, every_epochs=1.0),
+            self.schedule.next_due(step, every_epochs=self._evaluation_epochs),
         )
 
     def evaluate(self, step: int, state: Any) -> dict[str, float]:
         """Measures the moving average when that is due; returns values by name, the same in every process."""
-        if self.evaluator is None or not self.clock.is_due(step, every_epochs=self._evaluation_epochs):
+        if self.evaluator is None or not self.schedule.is_due(step, every_epochs=self._evaluation_epochs):
             return {}
         values = dict.fromkeys(self.evaluator.names, math.nan)
         if self.metrics_log is not None:
@@ -99,10 +99,10 @@ class Books:
                     f" earlier checkpoint in {self.checkpoints.directory}"
                 )
             if tracked is not None:
-                self.progress.add(float(tracked[i]))
+                self.best.add(float(tracked[i]))
             extra = evaluated if i == count - 1 else {}
             if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
-                position = {"step": step, "images": self.clock.images(step), "epoch": self.clock.epoch(step)}
+                position = {"step": step, "images": self.schedule.images(step), "epoch": self.schedule.epoch(step)}
                 self.metrics_log.write({**position, **values, "images_per_second": rate, **extra})
 
     def summary(self, metrics: Mapping[str, np.ndarray], i: int, rate: float) -> dict[str, str]:
@@ -115,20 +115,20 @@ class Books:
 
     def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:
         """Whether there is a new best model, by an evaluated metric or an epoch's mean; counts patience."""
-        settings, progress = self.config.train, self.progress
+        settings, best = self.config.train, self.best
         value = evaluated.get(settings.best_metric)
-        if self.clock.is_due(step, every_epochs=1.0):
-            mean = progress.epoch_mean()
+        if self.schedule.is_due(step, every_epochs=1.0):
+            mean = best.epoch_mean()
             value = mean if value is None else value
         if value is None:
             return False
-        improved = progress.judge(value, step, settings.best_direction)
-        since = max(progress.best_step or step, progress.patience_from)
-        stale = round(self.clock.epoch(step)) - round(self.clock.epoch(since))
-        if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not progress.complete:
-            progress.complete = progress.stopped_early = True
+        improved = best.judge(value, step, settings.best_direction)
+        since = max(best.best_step or step, best.patience_from)
+        stale = round(self.schedule.epoch(step)) - round(self.schedule.epoch(since))
+        if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not best.complete:
+            best.complete = best.stopped_early = True
             parallel.say(
-                f"stopping early at step {step}: {settings.best_metric} has not improved on {progress.best_value}"
+                f"stopping early at step {step}: {settings.best_metric} has not improved on {best.best_value}"
                 f" for {stale} epochs"
             )
         return improved
@@ -136,16 +136,16 @@ class Books:
     def is_regular(self, step: int) -> bool:
         """Whether a checkpoint is due at a step by its interval."""
         settings = self.config.train
-        return self.clock.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+        return self.schedule.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
 
     def save(self, step: int, state: Any, metrics: Mapping[str, np.ndarray], i: int) -> None:
         """Begins to write a checkpoint of a state in host memory, with the values of the iteration it ends with."""
-        progress = self.progress.to_dict()
+        progress = self.best.to_dict()
         values = {name: float(series[i]) for name, series in metrics.items()}
-        position = {"step": step, "epoch": self.clock.epoch(step), "images": self.clock.images(step)}
+        position = {"step": step, "epoch": self.schedule.epoch(step), "images": self.schedule.images(step)}
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         record = {**self.record, **position, "progress": progress, "metrics": values}
-        self.checkpoints.save(step, state, record, self.progress.best_step)
+        self.checkpoints.save(step, state, record, self.best.best_step)
 
     def sample(self, step: int, state: Any, last: bool) -> None:
         """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
@@ -160,7 +160,7 @@ class Books:
         path = write_png(self.folder / f"step_{step:08d}.png", grid, overwrite=True)
         _write_array(self.folder / f"step_{step:08d}.npy", samples[:_KEPT])
         self.metrics_log.image("samples", grid, step)
-        parallel.say(f"step {step} (epoch {self.clock.epoch(step):.2f}): {path}")
+        parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
         if last:
             # Within one class, from the first fixed latent to the second.
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)

@@ -10,7 +10,7 @@ _TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
-class Clock:
+class Schedule:
     """Units of progress.
 
     Attributes:

@@ -81,9 +81,9 @@ def test_cache_goes_elsewhere_when_beside_is_not_writable(images, tmp_path, monk
         open_dataset(images)
     assert open_dataset(images, cache_dir=tmp_path / "run").size == 8
     assert list((tmp_path / "run").iterdir())
-    monkeypatch.setenv("JAXGAN_CACHE_DIR", str(tmp_path / "scratch"))
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "scratch"))
     assert open_dataset(images).size == 8
-    assert list((tmp_path / "scratch").iterdir())
+    assert [path.name for path in (tmp_path / "scratch" / "data").iterdir()] == [beside.name]
 
 
 def test_what_does_not_fit_the_request_is_said(images, archive, tmp_path):

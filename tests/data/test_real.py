@@ -67,7 +67,7 @@ def test_cell_maps_come_back_within_one_quantum(shared_data, tmp_path, folder):
 
 
 def test_hippocampus_volumes_become_comparable(shared_data, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXGAN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="dtypes float32 and uint8"):
         open_dataset(shared_data / "mri/hippocampus", size=32)
     dataset = open_dataset(shared_data / "mri/hippocampus", size=32, normalise="percentile", labelled=True)

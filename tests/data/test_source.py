@@ -27,15 +27,15 @@ def test_the_step_gets_the_chosen_samples_in_order_from_any_step_on(kind, dtype)
     source = open_source(dataset, kind, 1e9, 5, N_CRITIC, BATCH, balanced=False)
     sampler = Sampler(21, 5, N_CRITIC * BATCH)
 
-    def fetch(state, data, draws, count):
+    def load_batch(state, data, batch_refs, count):
         # The second critic update of the last iteration asked for.
-        images, labels = source.fetch(data, jax.tree.map(lambda leaf: leaf[1, 1], draws))
+        images, labels = source.load_batch(data, jax.tree.map(lambda leaf: leaf[1, 1], batch_refs))
         return jax.lax.all_gather(images, parallel.AXIS), jax.lax.all_gather(labels, parallel.AXIS)
 
-    mapped = parallel.map_train(fetch, data_axes=source.data_axes)
+    mapped = parallel.map_train(load_batch, data_axes=source.data_axes)
     for step in (0, 2, 7, 4):  # On, skipping ahead, and back.
-        draws = parallel.split_batch(source.draws(step, 2, 3))
-        got, labels = mapped((np.zeros(()), np.zeros(())), source.data, draws, 2)
+        batch_refs = parallel.split_batch(source.batch_refs(step, 2, 3))
+        got, labels = mapped((np.zeros(()), np.zeros(())), source.data, batch_refs, 2)
         wanted = sampler.indices(step + 1)[BATCH:]
         np.testing.assert_array_equal(np.reshape(labels, -1), dataset.labels[wanted])
         decoded = np.asarray(dataset.scaling.decode(images[wanted]))
@@ -46,7 +46,7 @@ def test_the_step_gets_the_chosen_samples_in_order_from_any_step_on(kind, dtype)
 def test_draws_beyond_the_count_are_zero_and_the_shape_stays():
     for kind in SOURCES:
         source = open_source(make(np.uint8)[1], kind, 1e9, 5, N_CRITIC, BATCH, balanced=False)
-        for leaf in jax.tree.leaves(source.draws(0, 1, 3)):
+        for leaf in jax.tree.leaves(source.batch_refs(0, 1, 3)):
             assert leaf.shape[:3] == (3, N_CRITIC, BATCH) and not leaf[1:].any()
         source.close()
 
@@ -69,5 +69,5 @@ def test_streaming_passes_errors_of_reading_on():
     source = StreamingSource(from_arrays("x", images), Sampler(21, 0, 16), N_CRITIC, BATCH)
     object.__setattr__(source._dataset, "read", read)
     with pytest.raises(OSError, match="disk gone"):
-        source.draws(0, 1, 1)
+        source.batch_refs(0, 1, 1)
     source.close()

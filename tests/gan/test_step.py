@@ -37,12 +37,12 @@ def reals(k, n_critic=2, seed=0):
     return images, rng.integers(0, CLASSES, (k, n_critic, BATCH)).astype(np.int32)
 
 
-def fetch(data, draw):
-    return draw
+def load_batch(data, batch_ref):
+    return batch_ref
 
 
-def fetch_unlabelled(data, draw):
-    return draw[0], None
+def load_unlabelled(data, batch_ref):
+    return batch_ref[0], None
 
 
 GAMES = {
@@ -62,18 +62,20 @@ GAMES = {
 @pytest.mark.parametrize("name", GAMES)
 def test_four_devices_give_the_gradients_and_parameters_of_one(name):
     game = GAMES[name]
-    source = fetch if "data" in game else fetch_unlabelled
+    source = load_batch if "data" in game else load_unlabelled
     gan, state = make(parallel.AXIS, **game)
     alone, state_alone = make(None, **game)
-    draws = reals(3)
+    batch_refs = reals(3)
     many = parallel.map_train(partial(train_many, gan, source))
     one = jax.jit(partial(train_many, alone, source))
     assert jax.local_device_count() == 4
 
     # The change of one SGD iteration is the gradient times the rate.
     first = np.int32(1)
-    after, metrics = many(parallel.replicate(make(parallel.AXIS, **game)[1]), (), parallel.split_batch(draws), first)
-    expected, expected_metrics = one(state_alone, (), draws, first)
+    after, metrics = many(
+        parallel.replicate(make(parallel.AXIS, **game)[1]), (), parallel.split_batch(batch_refs), first
+    )
+    expected, expected_metrics = one(state_alone, (), batch_refs, first)
     change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), after, state)
     expected_change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), expected, state_alone)
     for network in ("critic", "generator"):
@@ -85,21 +87,21 @@ def test_four_devices_give_the_gradients_and_parameters_of_one(name):
     for key in metrics:
         np.testing.assert_allclose(metrics[key][0], expected_metrics[key][0], rtol=1e-4, atol=1e-5, err_msg=key)
 
-    after, _ = many(parallel.replicate(state), (), parallel.split_batch(draws), np.int32(3))
-    expected, _ = one(state_alone, (), draws, np.int32(3))
+    after, _ = many(parallel.replicate(state), (), parallel.split_batch(batch_refs), np.int32(3))
+    expected, _ = one(state_alone, (), batch_refs, np.int32(3))
     jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5), after, expected)
 
 
 def test_train_many_equals_calls_of_train_step():
     gan, state = make(data={"labelled": True}, critic={"conditioning": "projection"}, optimizer={"name": "adam"})
-    draws = reals(4)
-    step = jax.jit(partial(train_step, gan, fetch))
-    many = jax.jit(partial(train_many, gan, fetch))
+    batch_refs = reals(4)
+    step = jax.jit(partial(train_step, gan, load_batch))
+    many = jax.jit(partial(train_many, gan, load_batch))
     expected, logged = state, []
     for i in range(3):
-        expected, metrics = step(expected, (), jax.tree.map(lambda leaf, i=i: leaf[i], draws))
+        expected, metrics = step(expected, (), jax.tree.map(lambda leaf, i=i: leaf[i], batch_refs))
         logged.append(metrics)
-    got, metrics = many(state, (), draws, 3)
+    got, metrics = many(state, (), batch_refs, 3)
     assert int(got.step) == 3
     np.testing.assert_array_equal(got.key, expected.key)
     jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-6, atol=1e-7), got, expected)
@@ -110,11 +112,11 @@ def test_train_many_equals_calls_of_train_step():
 
 def test_calls_cut_anywhere_give_the_same_bits():
     gan, state = make()
-    many = jax.jit(partial(train_many, gan, fetch_unlabelled))
-    draws = reals(4)
-    whole, _ = many(state, (), draws, 4)
-    first, _ = many(state, (), draws, 1)
-    shifted = jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), draws)
+    many = jax.jit(partial(train_many, gan, load_unlabelled))
+    batch_refs = reals(4)
+    whole, _ = many(state, (), batch_refs, 4)
+    first, _ = many(state, (), batch_refs, 1)
+    shifted = jax.tree.map(lambda leaf: np.roll(leaf, -1, axis=0), batch_refs)
     parts, _ = many(first, (), shifted, 3)
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
@@ -142,7 +144,7 @@ def differs(a, b):
 def test_structure_shapes_and_dtypes_survive_a_step(norm):
     gan, state = make(critic={"norm": norm}, generator={"norm": norm}, optimizer={"name": "adam"})
     images = jax.ShapeDtypeStruct((2, BATCH, 8, 8, 1), jnp.float32)
-    after, metrics = jax.eval_shape(partial(train_step, gan, fetch_unlabelled), state, (), (images, None))
+    after, metrics = jax.eval_shape(partial(train_step, gan, load_unlabelled), state, (), (images, None))
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)] == [
         (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)

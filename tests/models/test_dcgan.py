@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.gan.state import bind
+from jaxgan.gan.state import make_apply
 from jaxgan.models.dcgan import Critic, Generator
 from jaxgan.models.layers import Conv, ConvTranspose, Dense
 from jaxgan.models.norms import NORMS, Norm
@@ -94,7 +94,7 @@ def test_statistics_do_not_move_outside_training():
     critic = Critic((4, 8), spectral=True)
     x = random_reals(2)
     variables = critic.init(KEY, x, train=True)
-    apply = bind(critic)
+    apply = make_apply(critic)
     _, same = apply(variables["params"], variables["batch_stats"], x, None, train=False)
     _, moved = apply(variables["params"], variables["batch_stats"], x, None, train=True)
     jax.tree.map(np.testing.assert_array_equal, same, variables["batch_stats"])

@@ -16,7 +16,7 @@ from jaxgan.inference.trained_model import generate_interpolation, generate_samp
 from jaxgan.runs.checkpoint import Checkpoints, set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
-from jaxgan.training.best import Progress
+from jaxgan.training.best import BestTracker
 
 
 def digits_like(seed=0, count=40):
@@ -79,22 +79,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(whole_run, tmp_pa
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
     assert logged(run) == logged(whole_run)
-    # Which epoch is best may differ only through `complete`: the books travel too.
+    # Which epoch is best may differ only through `complete`: the tracker travels too.
     assert resumed["progress"] == record["progress"]
 
 
 def test_a_run_stopped_between_checkpoints_repeats_what_was_lost(whole_run, tmp_path, monkeypatch):
     """A crash after the last checkpoint: the log's later lines are written again, not twice."""
     run = tmp_path / "run"
-    save = training.Books.save
+    save = training.RunRecorder.save
 
-    def crash(books, step, *rest):
-        save(books, step, *rest)
+    def crash(recorder, step, *rest):
+        save(recorder, step, *rest)
         if step == 20:
             raise KeyboardInterrupt
 
     config = make_config(checkpoint_every_iterations=7)
-    monkeypatch.setattr(training.Books, "save", crash)
+    monkeypatch.setattr(training.RunRecorder, "save", crash)
     with pytest.raises(KeyboardInterrupt):
         training.train(config, run, digits_like())
     monkeypatch.undo()
@@ -108,14 +108,14 @@ def test_a_run_stopped_between_checkpoints_repeats_what_was_lost(whole_run, tmp_
 
 def test_sigterm_saves_and_the_same_command_goes_on(whole_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    log = training.Books.log
+    log = training.RunRecorder.log
 
-    def kill_at_8(books, first, count, *rest):
-        log(books, first, count, *rest)
+    def kill_at_8(recorder, first, count, *rest):
+        log(recorder, first, count, *rest)
         if first + count == 8:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(training.Books, "log", kill_at_8)
+    monkeypatch.setattr(training.RunRecorder, "log", kill_at_8)
     with pytest.raises(training.Interrupted, match="step 8"):
         training.train(make_config(), run, digits_like())
     monkeypatch.undo()
@@ -136,7 +136,7 @@ def test_a_finished_run_says_so_and_does_nothing(whole_run, capsys):
 def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsys):
     """Three epochs that improve, then a plateau: the third is kept as the best, and patience ends the run."""
     levels = [3.0, 2.0, 1.0, 1.5, 1.5, 1.5, 1.5, 1.5]
-    add = Progress.add
+    add = BestTracker.add
     seen = []
 
     def plateau(progress, value):
@@ -144,7 +144,7 @@ def test_best_model_and_early_stopping_on_a_plateau(tmp_path, monkeypatch, capsy
         epoch = min((len(seen) - 1) * 16 // 48, len(levels) - 1)
         add(progress, levels[epoch])
 
-    monkeypatch.setattr(Progress, "add", plateau)
+    monkeypatch.setattr(BestTracker, "add", plateau)
     plateaued = {"best_metric": "generator_loss", "early_stopping_patience": 3, "keep_checkpoints": 1}
     config = make_config(iterations=100, **plateaued)
     run = training.train(config, tmp_path / "run", digits_like(count=48))

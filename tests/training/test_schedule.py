@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgan.training.schedule import Clock
+from jaxgan.training.schedule import Schedule
 
 
 @given(
@@ -16,7 +16,7 @@ from jaxgan.training.schedule import Clock
     start=st.integers(0, 60),
 )
 def test_due_steps_are_those_at_which_a_multiple_is_passed(per_iteration, size, tenths, every, start):
-    clock = Clock(per_iteration, size)
+    schedule = Schedule(per_iteration, size)
     interval = Fraction(tenths, 10)
 
     def passed(step):
@@ -26,17 +26,17 @@ def test_due_steps_are_those_at_which_a_multiple_is_passed(per_iteration, size, 
         return passed(step) > passed(step - 1) or bool(every and step % every == 0)
 
     expected = next(step for step in range(start + 1, 10**6) if due(step))
-    assert clock.next_due(start, every, tenths / 10) == expected
-    assert clock.is_due(expected, every, tenths / 10)
-    assert clock.is_due(start + 1, every, tenths / 10) == (expected == start + 1)
+    assert schedule.next_due(start, every, tenths / 10) == expected
+    assert schedule.is_due(expected, every, tenths / 10)
+    assert schedule.is_due(start + 1, every, tenths / 10) == (expected == start + 1)
 
 
 def test_nothing_is_due_when_both_are_off():
-    assert Clock(3, 10).next_due(5) == float("inf")
+    assert Schedule(3, 10).next_due(5) == float("inf")
 
 
 @given(per_iteration=st.integers(1, 300), size=st.integers(1, 1000), epochs=st.integers(1, 50))
 def test_an_epoch_has_ended_at_its_step_and_not_before(per_iteration, size, epochs):
-    clock = Clock(per_iteration, size)
-    step = clock.step_of(epochs)
-    assert clock.images(step) >= epochs * size > clock.images(step - 1)
+    schedule = Schedule(per_iteration, size)
+    step = schedule.step_of(epochs)
+    assert schedule.images(step) >= epochs * size > schedule.images(step - 1)

@@ -16,7 +16,7 @@ from jaxgan.errors import InputError
 _CHUNK_BYTES = 32 << 20
 
 
-class Spool:
+class DiskBuffer:
     """Samples of one shape and dtype in plain files, one a split.
 
     Attributes:
@@ -37,7 +37,7 @@ class Spool:
         self.rejected: list[tuple[str, str]] = []
         self.composited = 0
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> DiskBuffer:
         return self
 
     def __exit__(self, *error) -> None:
@@ -51,7 +51,7 @@ class Spool:
         elif (pixels.shape, pixels.dtype) != self._like[1:]:
             raise InputError(_disagreement(*self._like, entry.name, pixels.shape, pixels.dtype))
         if split not in self._streams:
-            self._streams[split] = (self._folder / f"{split}.spool").open("wb")
+            self._streams[split] = (self._folder / f"{split}.buffer").open("wb")
         self._streams[split].write(np.ascontiguousarray(pixels).data)
         self.names[split].append(entry.name)
         self.labels[split].append(entry.label)

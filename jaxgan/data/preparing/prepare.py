@@ -17,7 +17,7 @@ import numpy as np
 from jaxgan.data.listing.collection import Collection
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
-from jaxgan.data.preparing.disk_buffer import Spool, chunked, ordered_map
+from jaxgan.data.preparing.disk_buffer import DiskBuffer, chunked, ordered_map
 from jaxgan.data.preparing.records import VERSION, write_records
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError
@@ -88,9 +88,9 @@ def prepare(
         return final
     temporary = _make_temporary(data_dir)
     try:
-        with Spool(temporary) as spool:
-            _fill(spool, collection, conversion, policy, data_dir / f"{name}.rejected.csv", progress)
-            folder = _write(spool, temporary, name, config, collection, conversion, policy, identity)
+        with DiskBuffer(temporary) as buffer:
+            _fill(buffer, collection, conversion, policy, data_dir / f"{name}.rejected.csv", progress)
+            folder = _write(buffer, temporary, name, config, collection, conversion, policy, identity)
         final.parent.parent.mkdir(exist_ok=True)
         try:
             os.rename(folder.parent, final.parent)
@@ -178,7 +178,7 @@ def _apply_split(collection: Collection, policy: Policy) -> Collection:
 
 
 def _fill(
-    spool: Spool, collection: Collection, conversion: Conversion, policy: Policy, report: Path, progress: bool
+    buffer: DiskBuffer, collection: Collection, conversion: Conversion, policy: Policy, report: Path, progress: bool
 ) -> None:
     """Decodes and converts all entries in parallel, in order; too many failures are an `InputError`."""
     from tqdm import tqdm
@@ -200,21 +200,21 @@ def _fill(
         results, "preparing", len(jobs), unit="image", disable=None if progress else True
     ):
         for pixels, affine in samples:
-            spool.add(split, entry, pixels, affine)
-        spool.composited += composited
+            buffer.add(split, entry, pixels, affine)
+        buffer.composited += composited
         if reason is not None:
-            spool.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
-    if len(spool.rejected) > policy.max_rejected * len(jobs) or not spool.names:
-        write_rejected(report, spool.rejected, collection.ignored)
-        name, reason = spool.rejected[0]
+            buffer.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
+    if len(buffer.rejected) > policy.max_rejected * len(jobs) or not buffer.names:
+        write_rejected(report, buffer.rejected, collection.ignored)
+        name, reason = buffer.rejected[0]
         raise InputError(
-            f"{name}: {reason} ({len(spool.rejected)} of {len(jobs)} images cannot be used, more than "
+            f"{name}: {reason} ({len(buffer.rejected)} of {len(jobs)} images cannot be used, more than "
             f"max_rejected={policy.max_rejected:g} allows; all are listed in {report})"
         )
 
 
 def _write(
-    spool: Spool,
+    buffer: DiskBuffer,
     temporary: Path,
     name: str,
     config: str,
@@ -224,49 +224,49 @@ def _write(
     identity: str,
 ) -> Path:
     """Chooses the scaling, writes the records and, last, the record of what they are."""
-    images = spool.images()
+    images = buffer.images()
     scale, low, high, units = policy.scaling, policy.low, policy.high, policy.units
     if conversion.normalise is not None and scale is None and low is None and high is None:
         scale, low, high, units = "fixed", 0.0, 1.0, units or "normalised intensity"
     scaling, statistics = choose(
         lambda: chunked(images.values()),
-        spool.dtype,
+        buffer.dtype,
         scale,
         low=low,
         high=high,
         percentiles=policy.percentiles,
         units=units,
     )
-    labels = {s: np.array(spool.labels[s], np.int32) if collection.class_names else None for s in images}
+    labels = {s: np.array(buffer.labels[s], np.int32) if collection.class_names else None for s in images}
     splits = {split: (images[split], labels[split]) for split in images}
     folder = write_records(temporary, name, config, splits, collection.class_names)
     with (folder / "samples.csv").open("w", newline="", errors="surrogateescape") as stream:
         table = csv.writer(stream)
         table.writerow(("split", "index", "source", "class"))
-        for split, names in spool.names.items():
+        for split, names in buffer.names.items():
             for i, source in enumerate(names):
-                label = spool.labels[split][i]
+                label = buffer.labels[split][i]
                 table.writerow((split, i, source, "" if label is None else collection.class_names[label]))
     for split, values in labels.items():
         if values is not None:
             np.save(folder / f"labels-{split}.npy", values)
-    write_rejected(folder / "rejected.csv", spool.rejected, collection.ignored)
+    write_rejected(folder / "rejected.csv", buffer.rejected, collection.ignored)
     record = {
         "format": 1,
         "name": name,
         "source": str(collection.root.absolute()),
         "fingerprint": identity,
-        "shape": list(spool.shape),
-        "splits": {split: len(names) for split, names in spool.names.items()},
+        "shape": list(buffer.shape),
+        "splits": {split: len(names) for split, names in buffer.names.items()},
         "class_names": list(collection.class_names),
         "scaling": scaling.to_dict(),
-        "affine": _common_affine(spool.affines, spool.shape),
+        "affine": _common_affine(buffer.affines, buffer.shape),
         "conversion": dataclasses.asdict(conversion),
         "policy": dataclasses.asdict(policy),
         "statistics": dataclasses.asdict(statistics),
-        "rejected": len(spool.rejected),
+        "rejected": len(buffer.rejected),
         "ignored": len(collection.ignored),
-        "composited_on_white": spool.composited,
+        "composited_on_white": buffer.composited,
         "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
