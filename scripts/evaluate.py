@@ -10,6 +10,7 @@ VGG16 (reported as fd_vgg16, kd_vgg16, ...), or FID's Inception-v3 once its weig
 """
 
 from jaxgan.commands import cli
+from jaxgan.evaluation.registry import default_metrics, help_text
 
 
 def main() -> int:
@@ -25,10 +26,7 @@ def main() -> int:
     parser.add_argument("--generated", metavar="DIR", help="folder (or npz, npy) of any model's images")
     parser.add_argument("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
     parser.add_argument("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
-    parser.add_argument(
-        "--metrics", default="fid,kid,is,prdc,swd,msssim,spectrum,histogram",
-        help="any of fid,kid,is,prdc,swd,msssim,spectrum,histogram,nearest (default: all but nearest)",
-    )  # fmt: skip
+    parser.add_argument("--metrics", default=",".join(default_metrics()), metavar="A,B,...", help=help_text())
     parser.add_argument("--inception_weights", metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
     parser.add_argument("--output", metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
     parser.add_argument(

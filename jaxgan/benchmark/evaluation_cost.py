@@ -14,9 +14,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan.evaluation.metrics.frechet import Moments, frechet_distance
+from jaxgan.evaluation.gather import summarise
+from jaxgan.evaluation.metrics.frechet import FID, frechet_distance
+from jaxgan.evaluation.moments import Moments
 from jaxgan.evaluation.networks.extractor import vgg16_extractor
-from jaxgan.evaluation.summary import summarise
 
 _CHUNK = 500
 
@@ -49,9 +50,9 @@ def evaluation_benchmark(count: int = 10_000, side: int = 28, width: int = 2048)
         for _ in range(max(1, total // _CHUNK)):
             yield rng.uniform(-1, 1, (_CHUNK, side, side, 1)).astype(np.float32)
 
-    summarise("generated", images(count // 10), ("fid",), extractor)
+    summarise("generated", images(count // 10), FID.needs, extractor)
     before, start = _peak_memory(), time.perf_counter()
-    gathered = summarise("generated", images(count), ("fid",), extractor).count
+    gathered = summarise("generated", images(count), FID.needs, extractor).count
     seconds = time.perf_counter() - start
     grown = _peak_memory() - before
     pair = [_random_moments(width, rng) for _ in range(2)]

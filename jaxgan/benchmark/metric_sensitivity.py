@@ -12,8 +12,9 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxgan.data.dataset import Dataset
-from jaxgan.evaluation.evaluate import ALL_METRICS, evaluate
+from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.networks.extractor import Extractor, choose_extractor
+from jaxgan.evaluation.registry import METRICS
 
 Spoil = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -57,7 +58,7 @@ SPOILERS: dict[str, Spoil] = {
 
 
 def sensitivity(
-    dataset: Dataset, extractor: Extractor | None, *, count: int = 2000, metrics: tuple[str, ...] = ALL_METRICS
+    dataset: Dataset, extractor: Extractor | None, *, count: int = 2000, metrics: tuple[str, ...] = tuple(METRICS)
 ) -> dict[str, dict[str, float]]:
     """Values of all metrics against real images, for unspoilt and for spoilt other real images.
 

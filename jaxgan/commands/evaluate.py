@@ -16,9 +16,10 @@ import numpy as np
 
 from jaxgan import files
 from jaxgan.errors import InputError
-from jaxgan.evaluation.evaluate import Evaluation, evaluate, needs_extractor, parse_metrics
+from jaxgan.evaluation.evaluate import Evaluation, evaluate
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.networks.extractor import choose_extractor
+from jaxgan.evaluation.registry import needs_extractor, parse_metrics
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
 from jaxgan.reporting.report import write_report as write_run_report

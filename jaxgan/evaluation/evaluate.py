@@ -12,13 +12,13 @@ from typing import Any
 from jaxgan import files
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.evaluation.measures import MEASURES, Measurement, Report, per_class
+from jaxgan.evaluation.gather import summarise
+from jaxgan.evaluation.metric import CannotMeasure, Measurement, Report
 from jaxgan.evaluation.metrics.memorisation import Memorisation
 from jaxgan.evaluation.networks.extractor import Extractor
-from jaxgan.evaluation.summary import NEEDS, WITH_FEATURES, Summary, summarise
-
-ALL_METRICS = tuple(NEEDS)
-DEFAULT_METRICS = tuple(name for name in ALL_METRICS if name != "nearest")
+from jaxgan.evaluation.per_class import per_class
+from jaxgan.evaluation.registry import METRICS, default_metrics, parse_metrics
+from jaxgan.evaluation.summary import Summary
 
 
 @dataclasses.dataclass
@@ -57,24 +57,10 @@ class Evaluation:
         }
 
 
-def parse_metrics(text: str | Iterable[str]) -> tuple[str, ...]:
-    """Metric names from "fid,kid" or a sequence; raises `InputError` for an unknown one."""
-    names = [n.strip() for n in (text.split(",") if isinstance(text, str) else text)]
-    unknown = [name for name in names if name not in ALL_METRICS]
-    if unknown or not names:
-        raise InputError(f"--metrics {','.join(unknown) or 'is empty'}: choose from {','.join(ALL_METRICS)}")
-    return tuple(dict.fromkeys(names))
-
-
-def needs_extractor(metrics: Iterable[str]) -> bool:
-    """Whether any of the metrics is made of features."""
-    return any(name in WITH_FEATURES for name in metrics)
-
-
 def evaluate(
     real_batches: Iterable | Summary,
     generated_batches: Iterable,
-    metrics: Iterable[str] = DEFAULT_METRICS,
+    metrics: Iterable[str] | None = None,
     *,
     extractor: Extractor | None = None,
     scaling: Scaling | None = None,
@@ -89,7 +75,7 @@ def evaluate(
       real_batches: iterable of `[n, *shape]` float32 in [-1, 1], or of pairs of these and labels `[n]`; 2D or 3D. Or
         the `Evaluation.real` of an earlier call with the same metrics and extractor, which saves the pass.
       generated_batches: as the first kind.
-      metrics: names from `ALL_METRICS`.
+      metrics: names from `registry.METRICS`; None: the default ones.
       extractor: from `choose_extractor`; None leaves out the metrics that need features.
       scaling: gives the histogram distance in original units; None: in units of [-1, 1].
       class_names: for the per-class report; without them classes are numbered.
@@ -105,40 +91,42 @@ def evaluate(
       InputError: no images, mixed shapes, values that are not finite or outside [-1, 1], no metric that can be
         measured.
     """
-    metrics = parse_metrics(metrics)
-    skipped = {}
-    if extractor is None:
-        skipped = {name: "no feature extractor" for name in metrics if name in WITH_FEATURES}
-    elif extractor.name != "inception" and "is" in metrics:
-        skipped["is"] = "the Inception Score needs --inception_weights"
-    wanted = tuple(name for name in metrics if name not in skipped)
+    metrics = parse_metrics(default_metrics() if metrics is None else metrics)
+    skipped = {name: obstacle for name in metrics if (obstacle := METRICS[name].obstacle(extractor))}
+    wanted = [METRICS[name] for name in metrics if name not in skipped]
     if not wanted:
         raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
-    real = _summarise_real(real_batches, wanted, extractor, real_fingerprint, cache_folder)
-    generated = summarise("generated", generated_batches, wanted, extractor)
+    needs = tuple(sorted({need for metric in wanted for need in metric.needs}))
+    real = _summarise_real(real_batches, needs, extractor, real_fingerprint, cache_folder)
+    generated = summarise("generated", generated_batches, needs, extractor)
     if generated.shape != real.shape:
         raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
     report = Report(real, generated, extractor, split, scaling)
-    for name in wanted:
-        MEASURES[name](report)
-    classes = per_class(report, class_names) if {"fid", "kid"} & set(wanted) else {}
+    for metric in wanted:
+        try:
+            report.measure(metric)
+        except CannotMeasure as reason:
+            skipped[metric.name] = str(reason)
+    if not report.metrics:
+        raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
+    classes = per_class(report, class_names) if {"fid", "kid"} & {metric.name for metric in wanted} else {}
     return Evaluation(report.metrics, classes, report.warnings, skipped, real, generated, report.copies)
 
 
-def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> Summary:
+def _summarise_real(batches, needs, extractor, fingerprint, cache_folder) -> Summary:
     if isinstance(batches, Summary):
         return batches
     if fingerprint is None:
-        return summarise("real", batches, metrics, extractor)
+        return summarise("real", batches, needs, extractor)
     import jaxgan
 
     key = files.cache_key(
         {
             "data": fingerprint,
-            "metrics": sorted(metrics),
+            "needs": needs,
             "extractor": extractor.protocol(2) if extractor else None,
             "version": jaxgan.__version__,
-            "layout": 1,
+            "layout": 2,
         }
     )
     folder = files.cache_folder() if cache_folder is None else Path(cache_folder)
@@ -147,6 +135,6 @@ def _summarise_real(batches, metrics, extractor, fingerprint, cache_folder) -> S
         # A damaged file is made again.
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return Summary.load(path)
-    summary = summarise("real", batches, metrics, extractor)
+    summary = summarise("real", batches, needs, extractor)
     files.write_cache(path, summary.save)
     return summary

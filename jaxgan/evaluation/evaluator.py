@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.dataset import Dataset
-from jaxgan.evaluation.evaluate import evaluate, needs_extractor, parse_metrics
-from jaxgan.evaluation.measures import reported_names
+from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.networks.extractor import choose_extractor
+from jaxgan.evaluation.registry import needs_extractor, parse_metrics, reported_names
 from jaxgan.evaluation.sources import dataset_source, generator_source
 from jaxgan.evaluation.summary import Summary
 

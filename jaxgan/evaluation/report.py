@@ -10,34 +10,16 @@ import numpy as np
 
 from jaxgan.evaluation.evaluate import Evaluation
 from jaxgan.evaluation.figures import figure_paths, make_figures
+from jaxgan.evaluation.metric import Measurement
+from jaxgan.evaluation.registry import value_of
 from jaxgan.evaluation.sources import Source
 from jaxgan.files import atomic_files
 
-# Which way is better, and what the value is measured in.
-_READING = {
-    "fid": "lower, 0 is best",
-    "fd": "lower, 0 is best",
-    "kid": "lower, 0 is best, unbiased",
-    "kd": "lower, 0 is best, unbiased",
-    "inception": "higher; real images: {real:.3f}",
-    "precision": "higher: realistic",
-    "recall": "higher: diverse",
-    "density": "about 1 is best",
-    "coverage": "higher: diverse",
-    "swd": "lower; texture, by level {per_level}",
-    "msssim": "near that of real pairs: {real:.3f}",
-    "spectrum": "lower [dB]",
-    "histogram": "lower [{units}]; mean {generated_mean:.4g} (real {real_mean:.4g})",
-    "memorisation": "share of copies; among real ones {baseline:.1%}",
-}
 
-
-def _reading(name: str, measurement) -> str:
-    kind = name.split("_")[0]
-    details = dict(measurement.details, units=measurement.protocol.get("units"))
-    if "per_level" in details:
-        details["per_level"] = " ".join(f"{level:.3g}" for level in details["per_level"])
-    return _READING.get(kind, "").format(**details)
+def _reading(name: str, measurement: Measurement) -> str:
+    value = value_of(name)
+    details = measurement.details | {"units": measurement.protocol.get("units")}
+    return value.reading.format(**details) if value else ""
 
 
 def table(evaluation: Evaluation) -> str:

@@ -78,23 +78,6 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     return written
 
 
-def compare_real_generated(
-    path: str | os.PathLike, real: np.ndarray, generated: np.ndarray, scaling: Scaling | None
-) -> Path:
-    """Writes real samples beside generated ones with the histograms of their values in original units.
-
-    Args:
-      path: PNG file, replaced if it exists.
-      real: float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`.
-      generated: the same, any N.
-      scaling: the data's record; None leaves the values in [-1, 1].
-
-    Returns:
-      the path.
-    """
-    return save(Path(path), gallery.real_and_generated(np.asarray(real), np.asarray(generated), scaling))
-
-
 def interpolation_strip(path: str | os.PathLike, samples: np.ndarray, title: str = "interpolation") -> Path:
     """Writes samples `[K, ..., C]` on a path between latents as one labelled strip, replacing the file."""
     return save(Path(path), gallery.strip(np.asarray(samples), title))

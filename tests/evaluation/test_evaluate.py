@@ -9,12 +9,13 @@ import pytest
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.evaluation import DEFAULT_METRICS, Evaluator, evaluate, higher_is_better, parse_metrics
-from jaxgan.evaluation.measures import reported_names
-from jaxgan.evaluation.metrics.frechet import moments_of
+from jaxgan.evaluation import Evaluator, default_metrics, evaluate, higher_is_better, parse_metrics
+from jaxgan.evaluation.gather import summarise
+from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import SLICES, Extractor, choose_extractor, planes_of
 from jaxgan.evaluation.networks.vgg import Conv3x3
-from jaxgan.evaluation.summary import Summary, summarise
+from jaxgan.evaluation.registry import reported_names
+from jaxgan.evaluation.summary import Summary
 
 WIDTH = 6
 SHAPE = (16, 16, 1)
@@ -49,10 +50,10 @@ def real():
 
 def test_every_number_has_its_protocol(real):
     scaling = Scaling("float32", 10.0, 30.0, "kPa")
-    result = evaluate([real], [blobs(200)], (*DEFAULT_METRICS, "nearest"), extractor=TOY_INCEPTION, scaling=scaling)
+    result = evaluate([real], [blobs(200)], (*default_metrics(), "nearest"), extractor=TOY_INCEPTION, scaling=scaling)
     names = {"fid", "kid", "inception_score", *PRDC, "swd", "msssim", "spectrum"}
     assert set(result.metrics) == names | {"histogram", "memorisation_pixels", "memorisation_inception"}
-    assert set(result.metrics) == set(reported_names(parse_metrics((*DEFAULT_METRICS, "nearest")), TOY_INCEPTION))
+    assert set(result.metrics) == set(reported_names(parse_metrics((*default_metrics(), "nearest")), TOY_INCEPTION))
     assert {name for name in result.metrics if higher_is_better(name)} == {"inception_score", *PRDC}
     for measurement in result.metrics.values():
         assert {"n_real": 300, "n_generated": 200, "split": "train"}.items() <= measurement.protocol.items()
@@ -119,20 +120,20 @@ def test_the_real_summary_is_made_once(real, tmp_path):
 def test_a_stream_over_all_devices_equals_one_array(real):
     assert jax.local_device_count() > 1
     batches = [real[i : i + 16] for i in range(0, 300, 16)]
-    summary = summarise("real", batches, ("fid", "kid", "histogram", "spectrum"), TOY)
+    summary = summarise("real", batches, ("moments", "features", "statistics"), TOY)
     features = np.concatenate([TOY(real[i : i + 100]) for i in range(0, 300, 100)])
     np.testing.assert_allclose(summary.arrays["features"], features, rtol=1e-5, atol=1e-5)
     expected = moments_of(features[:, 0, 0])
     np.testing.assert_allclose(summary.moments[0].mean, expected.mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(summary.moments[0].cov, expected.cov, rtol=1e-4, atol=1e-5)
     assert summary.arrays["histogram"].sum() == real.size
-    one = summarise("real", [real], ("spectrum",), None)
+    one = summarise("real", [real], ("statistics",), None)
     np.testing.assert_allclose(summary.arrays["power"], one.arrays["power"], rtol=1e-4)
 
 
 def test_volumes_are_seen_along_their_three_axes():
     volumes, other = blobs(40, (12, 12, 12, 1)), blobs(40, (12, 12, 12, 1), 0.2)
-    result = evaluate([volumes], [other], (*DEFAULT_METRICS, "nearest"), extractor=TOY)
+    result = evaluate([volumes], [other], (*default_metrics(), "nearest"), extractor=TOY)
     assert len(result.metrics["fd_toy"].details["per_axis"]) == 3
     assert "slices" in result.metrics["fd_toy"].protocol
     assert result.metrics["fd_toy"].value > evaluate([volumes], [volumes], ("fid",), extractor=TOY).values()["fd_toy"]

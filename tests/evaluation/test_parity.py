@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from jaxgan.evaluation import evaluate
-from jaxgan.evaluation.metrics.frechet import frechet_distance, moments_of
+from jaxgan.evaluation.metrics.frechet import frechet_distance
 from jaxgan.evaluation.metrics.inception_score import inception_score
 from jaxgan.evaluation.metrics.kernel import kernel_distance
 from jaxgan.evaluation.metrics.msssim import WEIGHTS, ms_ssim
 from jaxgan.evaluation.metrics.prdc import precision_recall
+from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import inception_extractor
 from jaxgan.evaluation.networks.weights import read_tensors
 
 pytestmark = pytest.mark.parity
 SIZES = (28, 64, 299)
+OUTPUTS = ["64", "192", "768", "2048", "logits_unbiased"]
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -64,8 +66,7 @@ def networks(fidelity, tmp_path_factory):
     strict = torch.nn.Module.load_state_dict
     torch.nn.Module.load_state_dict = lambda self, state, *args: None
     try:
-        features = ["64", "192", "768", "2048", "logits_unbiased"]
-        reference = module.FeatureExtractorInceptionV3("reference", features, feature_extractor_weights_path="-")
+        reference = module.FeatureExtractorInceptionV3("reference", OUTPUTS, feature_extractor_weights_path="-")
     finally:
         torch.load, torch.nn.Module.load_state_dict = load, strict
     for name, value in reference.state_dict().items():
@@ -98,12 +99,12 @@ def reference_outputs(reference, batch):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_inception_features_are_torch_fidelitys(networks, size):
-    from jaxgan.evaluation.networks.inception import FEATURES, InceptionV3
+    from jaxgan.evaluation.networks.inception import InceptionV3
 
     reference, ours = networks
     batch = images(size, 2)
     found = InceptionV3().apply(ours.variables, jnp.asarray(batch, jnp.float32))
-    for name, expected in zip(FEATURES, reference_outputs(reference, batch), strict=True):
+    for name, expected in zip(OUTPUTS, reference_outputs(reference, batch), strict=True):
         error = np.abs(np.asarray(found[name]) - expected).max() / np.abs(expected).max()
         assert error < 1e-3, (name, error)
 

@@ -15,7 +15,7 @@ from jaxgan.reporting import metric_curves as curves
 from jaxgan.reporting import sample_figures as gallery
 from jaxgan.reporting.preview import preview
 from jaxgan.reporting.report import write_report
-from jaxgan.reporting.run_figures import compare_real_generated, find_snapshots, interpolation_strip, make_figures
+from jaxgan.reporting.run_figures import find_snapshots, interpolation_strip, make_figures, save
 from jaxgan.runs.metrics_log import MetricsLog
 
 SCALING = Scaling("float32", 10.0, 30.0, "µm")
@@ -194,7 +194,7 @@ def test_damaged_files_are_named(run_dir, name):
 
 def test_volumes_in_every_gallery(tmp_path):
     volumes = samples(16, 6, 6, 6, 1)
-    compare_real_generated(tmp_path / "pair.png", volumes, volumes, None)
+    save(tmp_path / "pair.png", gallery.real_and_generated(volumes, volumes, None))
     interpolation_strip(tmp_path / "strip.png", volumes[:10])
     np.save(tmp_path / "s.npy", volumes)
     snapshots = [gallery.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(3)]

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-# As many bins as uint16 has values: the histogram is exact for integer data and 1/65,536 of the range for floats.
-BINS = 65536
+from jaxgan.data.distribution import value_moments, wasserstein
+from jaxgan.evaluation.metric import Metric, Report, Value
 
 
-def count_values(images: jax.Array, weights: jax.Array) -> jax.Array:
-    """Histogram of a batch over [-1, 1]; pure, for use inside `jit`.
-
-    Args:
-      images: `[N, *spatial, C]` in [-1, 1].
-      weights: `[N]` int32 of 0 (left out) or 1.
-
-    Returns:
-      `[C, BINS]` int32; bin b is centred at `-1 + 2 b / (BINS - 1)`.
-    """
-    channels = images.shape[-1]
-    index = jnp.clip(jnp.rint((images + 1.0) * ((BINS - 1) / 2)), 0, BINS - 1).astype(jnp.int32)
-    index = index + BINS * jnp.arange(channels, dtype=jnp.int32)
-    each = jnp.broadcast_to(weights.reshape(-1, *[1] * (images.ndim - 1)), images.shape)
-    counts = jnp.zeros(channels * BINS, jnp.int32).at[index.reshape(-1)].add(each.reshape(-1).astype(jnp.int32))
-    return counts.reshape(channels, BINS)
+def _measure(report: Report) -> None:
+    scaling = report.scaling
+    low, high, units = (scaling.low, scaling.high, scaling.units) if scaling else (-1.0, 1.0, "")
+    real, generated = (s.arrays["histogram"] for s in (report.real, report.generated))
+    details = {}
+    for name, counts in (("real", real), ("generated", generated)):
+        mean, deviation = value_moments(counts)
+        details[f"{name}_mean"] = (mean + 1) / 2 * (high - low) + low
+        details[f"{name}_std"] = deviation * (high - low) / 2
+    value = wasserstein(real, generated, high - low)
+    report.add("histogram", value, details, units=units or "original values", range=[low, high])
 
 
-def wasserstein(real: np.ndarray, generated: np.ndarray, span: float) -> float:
-    """1-D Wasserstein distance between two value distributions: by how much a value is off on average.
-
-    Args:
-      real: `[C, BINS]` counts.
-      generated: `[C, BINS]` counts.
-      span: width of the range [-1, 1] in the units of the data.
-
-    Returns:
-      The distance in these units, the mean over channels.
-    """
-    shares = [np.cumsum(h, axis=1) / h.sum(axis=1, keepdims=True) for h in (real, generated)]
-    return float(np.abs(shares[0] - shares[1]).sum(axis=1).mean() * span / (BINS - 1))
-
-
-def value_moments(counts: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values behind `[C, BINS]` counts, on the scale [-1, 1]."""
-    share = counts.sum(axis=0) / counts.sum()
-    values = np.linspace(-1.0, 1.0, BINS)
-    mean = float(share @ values)
-    return mean, float(np.sqrt(share @ (values - mean) ** 2))
+HISTOGRAM = Metric(
+    "histogram",
+    "1-D Wasserstein distance of the values, in original units",
+    (Value("histogram", "lower", "lower [{units}]; mean {generated_mean:.4g} (real {real_mean:.4g})", same=0.0),),
+    needs=("statistics",),
+    measure=_measure,
+)

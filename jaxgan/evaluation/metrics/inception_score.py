@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxgan.evaluation.metric import Metric, Report, Value
+
 SPLITS = 10
 
 
@@ -32,3 +34,17 @@ def inception_score(logits: np.ndarray, *, splits: int = SPLITS, seed: int = 202
         log_q = np.log(np.maximum(p.mean(axis=0), np.finfo(np.float64).tiny))
         scores.append(np.exp((p * (part - log_q)).sum(axis=1).mean()))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def _measure(report: Report) -> None:
+    (mean, deviation), (real, _) = (s.arrays["inception_score"].mean(axis=0) for s in (report.generated, report.real))
+    report.add("inception_score", mean, {"std": deviation, "real": real}, splits=SPLITS)
+
+
+INCEPTION_SCORE = Metric(
+    "is",
+    f"Inception Score, {SPLITS} splits (Salimans et al. 2016); needs Inception",
+    (Value("inception_score", "higher", "higher; real images: {real:.3f}", elsewhere="inception_score"),),
+    needs=("logits",),
+    measure=_measure,
+)

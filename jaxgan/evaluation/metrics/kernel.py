@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.evaluation.metric import Metric, Report, Value
+
 BLOCKS = 100
 BLOCK_SIZE = 1000
 
@@ -63,3 +65,22 @@ def kernel_distance(
         y = jnp.asarray(real[random.choice(len(real), size, replace=False)], jnp.float32)
         values.append(_mmd2(x, y))
     return float(np.mean(values)), float(np.std(values))
+
+
+def _measure(report: Report) -> None:
+    axes = range(report.real.arrays["features"].shape[1])
+    results = [
+        kernel_distance(report.features(a, report.real, True), report.features(a, report.generated, True)) for a in axes
+    ]
+    size = size_of_block(*(len(report.features(0, s, True)) for s in (report.real, report.generated)))
+    mean, deviation = np.mean(results, axis=0)
+    report.add("kid", mean, {"std": deviation}, blocks=BLOCKS, block_size=size, estimator="unbiased")
+
+
+KID = Metric(
+    "kid",
+    f"unbiased kernel distance, {BLOCKS} blocks (Binkowski et al. 2018)",
+    (Value("kid", "lower", "lower, 0 is best, unbiased", elsewhere="kd_{extractor}", same=0.0),),
+    needs=("features",),
+    measure=_measure,
+)

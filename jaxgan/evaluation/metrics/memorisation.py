@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 
+from jaxgan.evaluation.metric import Metric, Report, Value
 from jaxgan.evaluation.metrics.neighbours import centred, nearest
 
 SIDE = 32
@@ -70,3 +71,36 @@ def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
     return Memorisation(
         score, baseline, float(authentic.mean()), score > baseline + TOLERANCE, indices[:, 0], across[:, 0]
     )
+
+
+def _measure(report: Report) -> None:
+    spaces = {"pixels": ("pixels", "memorisation_pixels")}
+    if "vectors" in report.real.arrays:
+        spaces[report.extractor.name] = ("vectors", "memorisation_inception")
+    for space, (array, value) in spaces.items():
+        found = memorisation(report.real.arrays[array], report.generated.arrays[array])
+        report.copies[space] = found
+        details = {"baseline": found.baseline, "authenticity": found.authenticity, "flagged": found.flagged}
+        searched = len(report.real.arrays[array])
+        name = report.add(value, found.score, details, searched=searched, rule="nearest <= second nearest / 3")
+        if found.flagged:
+            report.warnings.append(
+                f"{name}: {found.score:.0%} of the samples are copies of training images"
+                f" ({found.baseline:.0%} among the training images themselves)"
+            )
+
+
+_READING = "share of copies; among real ones {baseline:.1%}"
+
+NEAREST = Metric(
+    "nearest",
+    "share of samples that are copies: nearest training image at most a third as far as the second nearest (Yoon et al."
+    " 2023); with the same share among the training images as baseline, and the authenticity of Alaa et al. (2022)",
+    (
+        Value("memorisation_pixels", "lower", _READING, same=1.0),
+        Value("memorisation_inception", "lower", _READING, elsewhere="memorisation_{extractor}", same=1.0),
+    ),
+    needs=("pixels",),
+    measure=_measure,
+    default=False,
+)

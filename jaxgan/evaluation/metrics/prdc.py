@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxgan.evaluation.metric import Metric, Report, Value
 from jaxgan.evaluation.metrics.neighbours import centred, distance_blocks, nearest
 
 NEIGHBOURS = 5
@@ -44,3 +45,30 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, *, k: int = NEIGHB
         "density": float(balls_of_generated.mean() / k),
         "coverage": float(covered.mean()),
     }
+
+
+def _measure(report: Report) -> None:
+    axes = range(report.real.arrays["features"].shape[1])
+    results = [
+        precision_recall(report.features(a, report.real, False), report.features(a, report.generated, False))
+        for a in axes
+    ]
+    for name in results[0]:
+        report.add(name, np.mean([r[name] for r in results]), k=NEIGHBOURS)
+
+
+PRDC = Metric(
+    "prdc",
+    f"balls around nearest neighbours, k = {NEIGHBOURS} (Kynkäänniemi et al. 2019, Naeem et al. 2020)",
+    tuple(
+        Value(name, "higher", reading, elsewhere=f"{name}_{{extractor}}", same=1.0)
+        for name, reading in (
+            ("precision", "higher: realistic"),
+            ("recall", "higher: diverse"),
+            ("density", "about 1 is best"),
+            ("coverage", "higher: diverse"),
+        )
+    ),
+    needs=("features",),
+    measure=_measure,
+)

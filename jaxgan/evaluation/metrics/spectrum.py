@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.evaluation.metric import Metric, Report, Value
+
 
 def _radius_bins(spatial: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """Bin of every Fourier coefficient by its radius, and the number of bins (up to the Nyquist frequency)."""
@@ -49,3 +51,17 @@ def spectrum_distance(real: np.ndarray, generated: np.ndarray) -> float:
     floor = 1e-10 * max(real.max(), generated.max(), 1e-20)
     decibels = [10 * np.log10(np.maximum(s, floor)) for s in (real, generated)]
     return float(np.sqrt(np.mean((decibels[0] - decibels[1]) ** 2)))
+
+
+def _measure(report: Report) -> None:
+    value = spectrum_distance(report.real.arrays["power"], report.generated.arrays["power"])
+    report.add("spectrum", value, units="dB")
+
+
+SPECTRUM = Metric(
+    "spectrum",
+    "RMS difference of radial power spectra, dB (Durall et al. 2020)",
+    (Value("spectrum", "lower", "lower [dB]", same=0.0),),
+    needs=("statistics",),
+    measure=_measure,
+)

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from jaxgan import files
 from jaxgan.errors import InputError
@@ -17,7 +18,6 @@ from jaxgan.evaluation.networks.resize import resize_tf1
 from jaxgan.evaluation.networks.weights import read_tensors, sha256
 
 SIDE = 299
-FEATURES = ("64", "192", "768", "2048", "logits_unbiased")
 CLASSES = 1008
 
 
@@ -199,17 +199,6 @@ def _check(path: Path, tensors: dict[str, np.ndarray]) -> None:
         raise InputError(f"{path} holds values that are not finite: fetch the weights again")
 
 
-def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, value in flat.items():
-        *path, leaf = name.split(".")
-        node = tree
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    return {"params": tree}
-
-
 def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[dict[str, Any], str]:
     """Variables of `InceptionV3` from a user's file, converted once to safetensors in the cache.
 
@@ -234,7 +223,7 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
         with contextlib.suppress(InputError):
             tensors = read_tensors(converted)
             _check(converted, tensors)
-            return _nested(tensors), digest
+            return {"params": unflatten_dict(tensors, sep=".")}, digest
     tensors = read_tensors(path)
     if "fc.weight" in tensors:
         try:
@@ -248,4 +237,4 @@ def load_inception(path: str | Path, cache_folder: Path | None = None) -> tuple[
     from safetensors.numpy import save_file
 
     files.write_cache(converted, lambda temporary: save_file(tensors, temporary))
-    return _nested(tensors), digest
+    return {"params": unflatten_dict(tensors, sep=".")}, digest

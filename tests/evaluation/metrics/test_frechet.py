@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxgan.evaluation.metrics.frechet import (
-    Moments,
-    add_moments,
-    finish_moments,
-    frechet_distance,
-    moments_of,
-    start_moments,
-)
+from jaxgan.evaluation.metrics.frechet import frechet_distance
+from jaxgan.evaluation.moments import Moments, add_moments, finish_moments, moments_of, start_moments
 
 
 def reference(a, b):

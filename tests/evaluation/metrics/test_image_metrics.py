@@ -6,7 +6,8 @@ import pytest
 import scipy.ndimage
 import scipy.stats
 
-from jaxgan.evaluation.metrics import histogram, msssim, spectrum, swd
+from jaxgan.data import distribution
+from jaxgan.evaluation.metrics import msssim, spectrum, swd
 from jaxgan.evaluation.networks.resize import tf1_bilinear_matrix
 
 
@@ -104,12 +105,12 @@ def test_histogram_distance_is_scipys_in_original_units():
     rng = np.random.default_rng()
     low, high = -3.0, 12.0
     a, b = (np.clip(rng.normal(m, 0.2, (40, 9, 9, 1)), -1, 1).astype(np.float32) for m in (0.0, 0.1))
-    counts = [np.asarray(histogram.count_values(x, ones(40))) for x in (a, b)]
+    counts = [np.asarray(distribution.count_values(x, ones(40))) for x in (a, b)]
     in_units = [(x.ravel().astype(float) + 1) / 2 * (high - low) + low for x in (a, b)]
     expected = scipy.stats.wasserstein_distance(*in_units)
-    assert histogram.wasserstein(*counts, high - low) == pytest.approx(expected, rel=1e-2)
-    assert histogram.wasserstein(counts[0], counts[0], high - low) == 0.0
-    mean, deviation = histogram.value_moments(counts[0])
+    assert distribution.wasserstein(*counts, high - low) == pytest.approx(expected, rel=1e-2)
+    assert distribution.wasserstein(counts[0], counts[0], high - low) == 0.0
+    mean, deviation = distribution.value_moments(counts[0])
     assert mean == pytest.approx(a.mean(), abs=1e-4)
     assert deviation == pytest.approx(a.std(), rel=1e-3)
 
@@ -118,6 +119,6 @@ def test_histogram_is_exact_for_uint16_and_leaves_padding_out():
     stored = np.random.default_rng().integers(0, 65536, (6, 8, 8, 3))
     images = (stored / 65535 * 2 - 1).astype(np.float32)
     weights = jnp.asarray([1, 1, 1, 1, 0, 0])
-    found = np.asarray(histogram.count_values(images, weights))
+    found = np.asarray(distribution.count_values(images, weights))
     for channel in range(3):
         np.testing.assert_array_equal(found[channel], np.bincount(stored[:4, ..., channel].ravel(), minlength=65536))

@@ -1,0 +1,151 @@
+"""What a metric is: one record, from which the command line, the reports and the documentation all derive."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxgan.data.scaling import Scaling
+from jaxgan.evaluation.networks.extractor import Extractor
+from jaxgan.evaluation.summary import Summary
+
+# What `summarise` can gather of a set, see `Summary`. Of these, the first row is made of an extractor's features.
+OF_FEATURES = ("moments", "features", "logits")
+NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """One number that a metric reports.
+
+    Attributes:
+      name: under which it is reported; for a number made of features, when these are Inception's.
+      better: which way is better: "lower", "higher", or "real" when the real set's own value is best.
+      reading: one line on how to read it; may name details and the protocol's units, e.g. "real images: {real:.3f}".
+      elsewhere: the name with features of another extractor, e.g. "fd_{extractor}"; empty: not made of features.
+      same: what a set compared with itself gives; None when that depends on the set.
+    """
+
+    name: str
+    better: Literal["lower", "higher", "real"]
+    reading: str
+    elsewhere: str = ""
+    same: float | None = None
+
+    def named(self, extractor: Extractor | None) -> str:
+        """The name with this extractor: FID, KID and their kin are Inception's alone."""
+        if not self.elsewhere or extractor is None or extractor.name == "inception":
+            return self.name
+        return self.elsewhere.format(extractor=extractor.name)
+
+    def matches(self, reported: str) -> bool:
+        """Whether a reported name is this value's, with whatever extractor."""
+        start, _, end = self.elsewhere.partition("{extractor}")
+        return reported == self.name or (bool(start) and reported.startswith(start) and reported.endswith(end))
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What `--metrics` names.
+
+    Attributes:
+      name: as asked for.
+      what: one line: what it is, and whose.
+      values: the numbers that it reports.
+      needs: what must be gathered of both sets, from `NEEDS`.
+      measure: enters the numbers into a report; raises `CannotMeasure` when the sets do not allow it.
+      default: whether it is measured when nothing is asked for.
+    """
+
+    name: str
+    what: str
+    values: tuple[Value, ...]
+    needs: tuple[str, ...]
+    measure: Callable[[Report], None]
+    default: bool = True
+
+    @property
+    def of_features(self) -> bool:
+        """Whether it cannot be measured without an extractor."""
+        return any(need in OF_FEATURES for need in self.needs)
+
+    def obstacle(self, extractor: Extractor | None) -> str | None:
+        """Why it cannot be measured with this extractor; None when it can."""
+        if self.of_features and extractor is None:
+            return "no feature extractor"
+        if "logits" in self.needs and extractor.name != "inception":
+            return "the Inception Score needs --inception_weights"
+        return None
+
+    def reported(self, extractor: Extractor | None) -> tuple[str, ...]:
+        """The names of the values that it will report with this extractor, known before anything is measured."""
+        if self.obstacle(extractor):
+            return ()
+        return tuple(v.named(extractor) for v in self.values if extractor is not None or not v.elsewhere)
+
+
+class CannotMeasure(Exception):
+    """The sets lack what a metric needs; the message says what, and goes to the report."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One number: its value, what else was measured on the way, and how."""
+
+    value: float
+    details: dict[str, Any]
+    protocol: dict[str, Any]
+
+
+class Report:
+    """Two summaries, and what was measured of them so far.
+
+    Attributes:
+      metrics: the numbers by reported name.
+      warnings: what limits the trust in them.
+      copies: searches for copies by space ("pixels", the extractor's name), for the figures.
+    """
+
+    def __init__(
+        self, real: Summary, generated: Summary, extractor: Extractor | None, split: str, scaling: Scaling | None
+    ):
+        import jaxgan
+
+        self.real, self.generated, self.extractor, self.scaling = real, generated, extractor, scaling
+        self.metrics: dict[str, Measurement] = {}
+        self.warnings: list[str] = []
+        self.copies: dict[str, Any] = {}
+        self._metric: Metric | None = None
+        self._common = {
+            "n_real": self.real.count,
+            "n_generated": self.generated.count,
+            "split": split,
+            "shape": list(self.real.shape),
+            "jaxgan": jaxgan.__version__,
+            "jax": jax.__version__,
+            "device": jax.devices()[0].device_kind,
+        }
+
+    def measure(self, metric: Metric) -> None:
+        """Enters all numbers of a metric; raises `CannotMeasure`."""
+        self._metric = metric
+        metric.measure(self)
+
+    def add(self, value: str, number: float, details: dict | None = None, **protocol) -> str:
+        """Enters a number under the name of one of the metric's values; returns the name it is reported under."""
+        (record,) = (v for v in self._metric.values if v.name == value)
+        name = record.named(self.extractor)
+        made_by = self.extractor.protocol(len(self.real.shape) - 1) if record.elsewhere else {"dtype": "float32"}
+        self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol)
+        if not np.isfinite(number):
+            self.warnings.append(f"{name}: not defined for so few samples")
+        return name
+
+    def features(self, axis: int, summary: Summary, per_slice: bool) -> np.ndarray:
+        """Kept features `[M, D]` of an axis: every slice a row, or the mean over a sample's slices."""
+        features = summary.arrays["features"][:, axis]
+        return features.reshape(-1, features.shape[-1]) if per_slice else features.mean(axis=1)
