@@ -30,7 +30,7 @@ def preset(variant: str = "gan") -> Config:
     """The settings of one variant: gan, wgan_gp, wgan_clip or quickstart."""
     objective, optimizer, generator_norm, batch_size = choose(
         {
-            "gan": (ObjectiveConfig(loss="vanilla"), OptimizerConfig(lr=2e-4, beta1=0.5), "batch", 128),
+            "gan": (ObjectiveConfig(loss="non_saturating"), OptimizerConfig(lr=2e-4, beta1=0.5), "batch", 128),
             "wgan_gp": (
                 ObjectiveConfig(loss="wgan", penalty="gp", n_critic=5),
                 OptimizerConfig(lr=1e-4, beta1=0.5, beta2=0.9),
@@ -38,7 +38,7 @@ def preset(variant: str = "gan") -> Config:
                 64,
             ),
             "wgan_clip": (
-                ObjectiveConfig(loss="wgan", clip=0.01, n_critic=5),
+                ObjectiveConfig(loss="wgan", weight_clip=0.01, n_critic=5),
                 OptimizerConfig(name="rmsprop", lr=5e-5, beta2=0.9),
                 "batch",
                 64,

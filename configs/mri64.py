@@ -30,7 +30,7 @@ def preset() -> Config:
         data=DataConfig(size=64, spatial_rank=3, channels=1, labelled=True, normalise="percentile"),
         generator=GeneratorConfig(latent_dim=100, widths=(256, 128, 64, 32), norm="instance"),
         critic=CriticConfig(widths=(32, 64, 128, 256), norm="instance", conditioning="projection"),
-        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift=1e-3, n_critic=5),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
         optimizer=OptimizerConfig(lr=1e-4, beta1=0.0, beta2=0.9),
         train=TrainConfig(
             batch_size=4,

@@ -29,7 +29,7 @@ def preset() -> Config:
         data=DataConfig(size=256, channels=3),
         generator=GeneratorConfig(latent_dim=128, widths=(512, 512, 256, 128, 64, 32), norm="batch"),
         critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
-        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift=1e-3, n_critic=5),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
         optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
         augment=Augmentation(flip=0.5, rot90=0.75, stain=0.3, colour=0.3),
         train=TrainConfig(

@@ -28,7 +28,7 @@ def preset() -> Config:
         data=DataConfig(size=28, channels=1),
         generator=GeneratorConfig(latent_dim=100, widths=(128, 64), norm="batch"),
         critic=CriticConfig(widths=(64, 128), norm="none"),
-        objective=ObjectiveConfig(loss="wgan", clip=0.01, n_critic=5),
+        objective=ObjectiveConfig(loss="wgan", weight_clip=0.01, n_critic=5),
         optimizer=OptimizerConfig(name="rmsprop", lr=5e-5, beta2=0.99),
         train=TrainConfig(
             batch_size=128,

@@ -12,7 +12,7 @@ from typing import Any
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 
-_LOSSES = ("wgan", "vanilla")
+_LOSSES = ("wgan", "non_saturating")
 _PENALTIES = ("none", "gp")
 
 
@@ -101,16 +101,16 @@ class TorchWorkload:
                 loss = fake_scores.float().mean() - real_scores.float().mean()
             else:
                 loss = softplus(-real_scores.float()).mean() + softplus(fake_scores.float()).mean()
-            if objective.drift:
-                loss = loss + objective.drift * real_scores.float().square().mean()
+            if objective.drift_weight:
+                loss = loss + objective.drift_weight * real_scores.float().square().mean()
             if objective.penalty == "gp":
                 loss = loss + objective.penalty_weight * self._gradient_penalty(fake)
             loss.backward()
             of_critic.step()
-            if objective.clip:
+            if objective.weight_clip:
                 with torch.no_grad():
                     for parameter in self._critic.parameters():
-                        parameter.clamp_(-objective.clip, objective.clip)
+                        parameter.clamp_(-objective.weight_clip, objective.weight_clip)
         of_generator.zero_grad(set_to_none=True)
         self._critic.requires_grad_(False)
         with self._autocast():

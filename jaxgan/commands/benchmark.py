@@ -19,8 +19,9 @@ from jaxgan import files, parallel
 from jaxgan.benchmark.torch_baseline import TorchWorkload, check
 from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.config.presets import load_config
-from jaxgan.config.schema import PRECISIONS, Config
+from jaxgan.config.schema import Config
 from jaxgan.errors import InputError
+from jaxgan.models import PRECISIONS
 from jaxgan.training.call_length import CallLength
 
 ALL = ("mnist.py:wgan_gp", "pathmnist.py", "cell256.py", "panda256.py", "mri64.py")

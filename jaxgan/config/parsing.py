@@ -6,9 +6,11 @@ import dataclasses
 import difflib
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jaxgan.config.legacy import FIELDS
+from jaxgan.config.registry import registry
 from jaxgan.errors import InputError
 
 
@@ -32,13 +34,22 @@ def build(cls: type, values: Any, path: str) -> Any:
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{path}={values!r} is not valid: it is a section, set its fields ({path}.FIELD=VALUE)")
-    hints = typing.get_type_hints(cls)
-    for name in values:
-        if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            way_out = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(hints)}"
-            raise InputError(f"{path}.{name} is not a config field: {way_out}")
-    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in values})
+    return cls(
+        **{name: _convert(field_type(cls, name, path), value, f"{path}.{name}") for name, value in values.items()}
+    )
+
+
+def field_type(cls: type, name: str, path: str) -> Any:
+    """The type of a dataclass's field; raises `InputError` with the present or the nearest name if it has none such."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    if name not in names:
+        renamed = FIELDS.get(path.removeprefix("config."), {}).get(name)
+        near = difflib.get_close_matches(name, names, n=1)
+        way_out = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(names)}"
+        raise InputError(
+            f"{path}.{name} is not a config field: " + (f"it is {path}.{renamed} now" if renamed else way_out)
+        )
+    return typing.get_type_hints(cls)[name]
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
@@ -64,9 +75,15 @@ def require(condition: bool, field: str, value: Any, must: str) -> None:
         raise InputError(f"config.{field}={value!r} is not valid: {must}")
 
 
-def one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
+def one_of(field: str, value: str, choices: Iterable[str]) -> None:
     """Requires one of some words."""
     require(value in choices, field, value, f"choose one of {', '.join(choices)}")
+
+
+def known(field: str, value: str, names: str, *also: str) -> None:
+    """Requires a key of the registry called `names`, or one of the words that stand beside it."""
+    if value not in also:  # Then no module need be imported.
+        one_of(field, value, (*also, *registry(names)))
 
 
 def positive(section: str, record: Any, *names: str) -> None:

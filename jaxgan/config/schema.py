@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from jaxgan.config import legacy
 from jaxgan.config.augmentation import Augmentation
-from jaxgan.config.parsing import build, not_negative, one_of, plain, positive, require
+from jaxgan.config.parsing import build, known, not_negative, one_of, plain, positive, require
+from jaxgan.config.registry import registry
 from jaxgan.errors import InputError
-
-NORMS = ("none", "batch", "layer", "instance", "group", "pixel")
-NETWORKS = ("dcgan",)
-LOSSES = ("wgan", "vanilla", "vanilla_saturating", "hinge", "lsgan", "relativistic")
-PENALTIES = ("auto", "none", "gp", "lp", "r1", "r2", "r1+r2", "dragan")
-OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
-SCHEDULES = ("constant", "linear", "cosine")
-CONDITIONINGS = ("none", "projection", "auxiliary")
-PRECISIONS = ("float32", "bfloat16")
-SOURCES = ("auto", "resident", "sharded", "streaming")
-SCALINGS = ("auto", "range", "minmax", "percentile", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +41,9 @@ class DataConfig:
         positive("data", self, "size", "resident_budget_gib")
         require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
         require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
-        one_of("data.source", self.source, SOURCES)
-        one_of("data.scaling", self.scaling, SCALINGS)
-        one_of("data.normalise", self.normalise, ("none", "percentile"))
+        known("data.source", self.source, "SOURCES", "auto")
+        known("data.scaling", self.scaling, "POLICIES", "auto")
+        known("data.normalise", self.normalise, "NORMALISATIONS", "none")
         require(
             self.labelled or not self.balanced, "data.balanced", True, "needs labels: set config.data.labelled=True"
         )
@@ -63,49 +54,64 @@ class DataConfig:
         return (self.size,) * self.spatial_rank + (self.channels,)
 
 
-def _check_network(section: str, record: GeneratorConfig | CriticConfig) -> None:
-    if record.norm == "spectral":
-        # As configs said it before it became a property of the weights, beside any norm.
-        object.__setattr__(record, "norm", "none")
-        object.__setattr__(record, "spectral", True)
-    one_of(f"{section}.network", record.network, NETWORKS)
-    one_of(f"{section}.norm", record.norm, NORMS)
-    require(
-        bool(record.widths) and min(record.widths, default=0) > 0,
-        f"{section}.widths",
-        record.widths,
-        "give at least one width, each above 0, e.g. (64,128)",
-    )
-
-
 @dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
-    """The generator: `widths` run from the coarsest feature map to the finest, one upsampling by 2 each."""
+class NetworkConfig:
+    """What the generator and the critic have in common.
 
-    network: str = "dcgan"
-    latent_dim: int = 100
-    widths: tuple[int, ...] = (128, 64)
-    norm: str = "batch"
-    spectral: bool = False
+    `network` is the kind of network, which says what `widths`, channels of its feature maps, it takes. `norm` is
+    between its layers; `spectral` divides every layer's weights by their largest singular value, whatever the norm.
+    """
 
-    def __post_init__(self):
-        positive("generator", self, "latent_dim")
-        _check_network("generator", self)
-
-
-@dataclasses.dataclass(frozen=True)
-class CriticConfig:
-    """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each."""
+    # How errors call the section, and the registry of its networks.
+    _SECTION: ClassVar[str]
+    _NETWORKS: ClassVar[str]
 
     network: str = "dcgan"
     widths: tuple[int, ...] = (64, 128)
     norm: str = "none"
     spectral: bool = False
+
+    def __post_init__(self):
+        known(f"{self._SECTION}.network", self.network, self._NETWORKS)
+        known(f"{self._SECTION}.norm", self.norm, "NORMS")
+        require(
+            bool(self.widths) and min(self.widths, default=0) > 0,
+            f"{self._SECTION}.widths",
+            self.widths,
+            "give at least one width, each above 0, e.g. (64,128)",
+        )
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises `InputError` where the network does not take samples of `shape` (*S, C) with these widths."""
+        registry(self._NETWORKS)[self.network].check(self._SECTION, self, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig(NetworkConfig):
+    """The generator: `widths` run from the coarsest feature map to the finest, one upsampling by 2 each."""
+
+    _SECTION, _NETWORKS = "generator", "GENERATORS"
+
+    latent_dim: int = 100
+    widths: tuple[int, ...] = (128, 64)
+    norm: str = "batch"
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive("generator", self, "latent_dim")
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticConfig(NetworkConfig):
+    """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each."""
+
+    _SECTION, _NETWORKS = "critic", "CRITICS"
+
     conditioning: str = "none"
 
     def __post_init__(self):
-        _check_network("critic", self)
-        one_of("critic.conditioning", self.conditioning, CONDITIONINGS)
+        super().__post_init__()
+        known("critic.conditioning", self.conditioning, "CONDITIONINGS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,33 +121,34 @@ class ObjectiveConfig:
     `penalty="auto"` means "gp" for a Wasserstein loss without clipping, otherwise "none"; `n_critic=0` means 5 for a
     Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work.
     `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
-    `clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's cross-entropy.
+    `drift_weight` scales the mean square of the reals' scores in the critic's loss; `weight_clip` 0 means no weight
+    clipping. `auxiliary_weight` scales the auxiliary classifier's cross-entropy.
     """
 
     loss: str = "wgan"
     penalty: str = "auto"
     penalty_weight: float = 10.0
     penalty_interval: int = 1
-    drift: float = 0.0
-    clip: float = 0.0
+    drift_weight: float = 0.0
+    weight_clip: float = 0.0
     n_critic: int = 0
     auxiliary_weight: float = 1.0
 
     def __post_init__(self):
-        one_of("objective.loss", self.loss, LOSSES)
-        one_of("objective.penalty", self.penalty, PENALTIES)
+        known("objective.loss", self.loss, "LOSSES")
+        known("objective.penalty", self.penalty, "PENALTIES", "auto", "none")
         positive("objective", self, "penalty_interval")
-        not_negative("objective", self, "n_critic", "penalty_weight", "drift", "clip", "auxiliary_weight")
-        if self.clip and self.penalty not in ("auto", "none"):
+        not_negative("objective", self, "n_critic", "penalty_weight", "drift_weight", "weight_clip", "auxiliary_weight")
+        if self.weight_clip and self.penalty not in ("auto", "none"):
             raise InputError(
-                f"config.objective.clip={self.clip} and config.objective.penalty={self.penalty!r} both bound the"
-                " critic: choose one (clip=0, or penalty=none)"
+                f"config.objective.weight_clip={self.weight_clip} and config.objective.penalty={self.penalty!r} both"
+                " bound the critic: choose one (weight_clip=0, or penalty=none)"
             )
 
     def resolved(self) -> ObjectiveConfig:
         """The same with every automatic value replaced by what it means."""
         wasserstein = self.loss == "wgan"
-        penalty = "gp" if wasserstein and not self.clip else "none"
+        penalty = "gp" if wasserstein and not self.weight_clip else "none"
         return dataclasses.replace(
             self,
             penalty=penalty if self.penalty == "auto" else self.penalty,
@@ -151,7 +158,7 @@ class ObjectiveConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimizer of both networks. `critic_lr` 0 means the generator's `lr`; `clip_norm` 0 means no clipping.
+    """Optimizer of both networks. `critic_lr` 0 means the generator's `lr`; `grad_clip_norm` 0 means no clipping.
 
     `beta1` is the momentum of sgd; `beta2` is rmsprop's decay. The schedules fall from the full rate, reached after
     `warmup_iterations`, to 0 at the last iteration.
@@ -165,13 +172,13 @@ class OptimizerConfig:
     schedule: str = "constant"
     warmup_iterations: int = 0
     weight_decay: float = 0.0
-    clip_norm: float = 0.0
+    grad_clip_norm: float = 0.0
 
     def __post_init__(self):
-        one_of("optimizer.name", self.name, OPTIMIZERS)
-        one_of("optimizer.schedule", self.schedule, SCHEDULES)
+        known("optimizer.name", self.name, "OPTIMIZERS")
+        known("optimizer.schedule", self.schedule, "SCHEDULES")
         positive("optimizer", self, "lr")
-        not_negative("optimizer", self, "critic_lr", "warmup_iterations", "weight_decay", "clip_norm")
+        not_negative("optimizer", self, "critic_lr", "warmup_iterations", "weight_decay", "grad_clip_norm")
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             require(0 <= value < 1, f"optimizer.{name}", value, "give a value in [0, 1)")
@@ -229,7 +236,7 @@ class TrainConfig:
             "early_stopping_patience",
             "ema_rampup",
         )
-        one_of("train.precision", self.precision, PRECISIONS)
+        known("train.precision", self.precision, "PRECISIONS")
         one_of("train.best_direction", self.best_direction, ("min", "max"))
         require(
             self.best_metric or not self.early_stopping_patience,
@@ -260,32 +267,19 @@ class Config:
     """Everything a run is made of. `seed` fixes initial weights, latents, augmentation and the order of samples."""
 
     seed: int = 0
-    data: DataConfig = DataConfig()
-    generator: GeneratorConfig = GeneratorConfig()
-    critic: CriticConfig = CriticConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    train: TrainConfig = TrainConfig()
-    evaluate: EvaluateConfig = EvaluateConfig()
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
+    critic: CriticConfig = dataclasses.field(default_factory=CriticConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
 
     def __post_init__(self):
         require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
-        for section in ("generator", "critic"):
-            steps = len(getattr(self, section).widths)
-            require(
-                self.data.size % 2**steps == 0,
-                f"{section}.widths",
-                getattr(self, section).widths,
-                f"config.data.size={self.data.size} must divide by 2**{steps} for {steps} widths;"
-                f" give at most {_halvings(self.data.size)}",
-            )
-            require(
-                getattr(self, section).norm != "instance" or self.data.size >> steps > 1,
-                f"{section}.norm",
-                "instance",
-                f"{steps} widths bring {self.data.size} down to one pixel, which instance norm sets to 0: give fewer",
-            )
+        self.generator.check(self.data.shape)
+        self.critic.check(self.data.shape)
         self.augment.check(self.data.spatial_rank, self.data.channels)
         require(
             self.critic.conditioning == "none" or self.data.labelled,
@@ -294,11 +288,11 @@ class Config:
             "needs labelled data: set config.data.labelled=True",
         )
         objective = self.objective.resolved()
-        bounded = objective.penalty != "none" or objective.clip or self.critic.spectral
+        bounded = objective.penalty != "none" or objective.weight_clip or self.critic.spectral
         if objective.loss == "wgan" and not bounded:
             raise InputError(
                 "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp,"
-                " config.objective.clip=0.01 or config.critic.spectral=True"
+                " config.objective.weight_clip=0.01 or config.critic.spectral=True"
             )
 
     def warnings(self) -> list[str]:
@@ -310,7 +304,7 @@ class Config:
                 f"config.critic.norm=batch with penalty={objective.penalty}: batch norm couples the samples of a batch,"
                 " so the penalty no longer bounds each sample's gradient; layer, instance or none is better"
             )
-        if self.critic.norm == "batch" and objective.loss == "wgan" and objective.clip:
+        if self.critic.norm == "batch" and objective.loss == "wgan" and objective.weight_clip:
             found.append("config.critic.norm=batch: weight clipping also clips the norm's scales to the clip value")
         if objective.penalty == "none" and objective.penalty_interval > 1:
             found.append("config.objective.penalty_interval has no effect: config.objective.penalty is none")
@@ -324,12 +318,17 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """Builds and validates a config from nested mappings (a `ConfigDict` or parsed JSON).
+        """Builds and validates a config from nested mappings, as `to_dict` gives them; what is missing is the default.
 
         Raises:
           InputError: an unknown field (with the nearest known one), a value of the wrong type, or one out of range.
         """
-        return build(cls, values, "config")
+        return build(cls, legacy.present_values(values), "config")
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> Config:
+        """The config that a run or a checkpoint recorded, perhaps under earlier names; raises as `from_dict`."""
+        return cls.from_dict(legacy.present_fields(values))
 
 
 def to_config_dict(config: Config) -> Any:
@@ -337,7 +336,3 @@ def to_config_dict(config: Config) -> Any:
     from ml_collections import ConfigDict  # Here, so that the core needs nothing but jax, flax and optax.
 
     return ConfigDict(dataclasses.asdict(config)).lock()
-
-
-def _halvings(size: int) -> int:
-    return (size & -size).bit_length() - 1

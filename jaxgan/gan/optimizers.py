@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import optax
 
 from jaxgan.config import OptimizerConfig
+
+OPTIMIZERS: dict[str, Callable[[optax.ScalarOrSchedule, OptimizerConfig], optax.GradientTransformation]] = {
+    "adam": lambda rate, config: optax.adam(rate, config.beta1, config.beta2),
+    "adamw": lambda rate, config: optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay),
+    # Epsilon outside the root, as in PyTorch: inside, a clipped critic's tiny gradients would hardly move it.
+    "rmsprop": lambda rate, config: optax.rmsprop(rate, decay=config.beta2, eps_in_sqrt=False),
+    "sgd": lambda rate, config: optax.sgd(rate, momentum=config.beta1 or None),
+}
+
+# `(full rate, updates until the last) -> rate by update`.
+SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+    "constant": lambda lr, updates: optax.constant_schedule(lr),
+    "linear": lambda lr, updates: optax.linear_schedule(lr, 0.0, updates),
+    "cosine": optax.cosine_decay_schedule,
+}
 
 
 def build_optimizer(
@@ -19,14 +36,8 @@ def build_optimizer(
       total_iterations: length of the run, where a falling schedule reaches 0.
     """
     rate = _schedule(config, lr, updates_per_iteration, total_iterations)
-    rule = {
-        "adam": lambda: optax.adam(rate, config.beta1, config.beta2),
-        "adamw": lambda: optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay),
-        # Epsilon outside the root, as in PyTorch: inside, a clipped critic's tiny gradients would hardly move it.
-        "rmsprop": lambda: optax.rmsprop(rate, decay=config.beta2, eps_in_sqrt=False),
-        "sgd": lambda: optax.sgd(rate, momentum=config.beta1 or None),
-    }[config.name]()
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule) if config.clip_norm else rule
+    rule = OPTIMIZERS[config.name](rate, config)
+    return optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule) if config.grad_clip_norm else rule
 
 
 def _schedule(config: OptimizerConfig, lr: float, per_iteration: int, total_iterations: int) -> optax.ScalarOrSchedule:
@@ -34,11 +45,7 @@ def _schedule(config: OptimizerConfig, lr: float, per_iteration: int, total_iter
     if config.schedule == "constant" and not warmup:
         return lr
     rest = max(1, total_iterations * per_iteration - warmup)
-    falling = {
-        "constant": lambda: optax.constant_schedule(lr),
-        "linear": lambda: optax.linear_schedule(lr, 0.0, rest),
-        "cosine": lambda: optax.cosine_decay_schedule(lr, rest),
-    }[config.schedule]()
+    falling = SCHEDULES[config.schedule](lr, rest)
     if not warmup:
         return falling
     # Start at lr / warmup, not at 0: a first update of size 0 would be wasted.

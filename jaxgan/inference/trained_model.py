@@ -73,7 +73,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
                 raise InputError(
                     f"{checkpoints.directory / str(number)} is damaged: {error}; choose another --step"
                 ) from None
-    config = Config.from_dict(record["config"])
+    config = Config.from_record(record["config"])
     class_names = tuple(record["data"]["class_names"])
     gan = None
 

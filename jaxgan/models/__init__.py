@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,8 +12,24 @@ import jax.numpy as jnp
 from jaxgan.config import Config
 from jaxgan.models import dcgan
 
-GENERATORS = {"dcgan": dcgan.Generator}
-CRITICS = {"dcgan": dcgan.Critic}
+
+class Network(NamedTuple):
+    """A kind of generator or critic.
+
+    Attributes:
+      module: the flax module, or a function that makes it, called with the attributes that `build_generator` or
+        `build_critic` lists.
+      check: `(section, settings, shape)` raises `InputError` for sizes and widths that it does not take, as
+        `dcgan.check_sizes` does.
+    """
+
+    module: Callable[..., nn.Module]
+    check: Callable[..., None] = lambda section, settings, shape: None
+
+
+GENERATORS: dict[str, Network] = {"dcgan": Network(dcgan.Generator, dcgan.check_sizes)}
+CRITICS: dict[str, Network] = {"dcgan": Network(dcgan.Critic, dcgan.check_sizes)}
+PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 def build_generator(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
@@ -23,7 +40,7 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
       num_classes: classes of the data; used when the critic is conditional.
       axis_name: mapped axis over which batch norm is synchronised, or None.
     """
-    return GENERATORS[config.generator.network](
+    return GENERATORS[config.generator.network].module(
         shape=config.data.shape,
         widths=config.generator.widths,
         norm=config.generator.norm,
@@ -36,7 +53,7 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
 
 def build_critic(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
     """The critic that a config asks for; arguments as in `build_generator`."""
-    return CRITICS[config.critic.network](
+    return CRITICS[config.critic.network].module(
         widths=config.critic.widths,
         norm=config.critic.norm,
         spectral=config.critic.spectral,
@@ -49,6 +66,6 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
 
 def _dtypes(precision: str) -> dict[str, Any]:
     """What a precision means here: a CPU multiplies bfloat16 fast but emulates every other operation on it."""
-    matmul = jnp.dtype(precision)
+    matmul = jnp.dtype(PRECISIONS[precision])
     activation = jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else matmul
     return {"activation_dtype": activation, "matmul_dtype": matmul}

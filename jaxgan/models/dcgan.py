@@ -13,10 +13,37 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.config import CriticConfig, GeneratorConfig
+from jaxgan.config.parsing import require
+from jaxgan.models.conditioning import CONDITIONINGS
 from jaxgan.models.layers import Conv, ConvTranspose, Dense
 from jaxgan.models.norms import Norm, needs_bias
 
 Array = jax.Array
+
+
+def check_sizes(section: str, settings: GeneratorConfig | CriticConfig, shape: tuple[int, ...]) -> None:
+    """Raises `InputError` for widths that do not fit the sample `shape` (*S, C): each halves every side once.
+
+    Args:
+      section: how errors call the settings, "generator" or "critic".
+      settings: their widths and norm are judged.
+      shape: of one sample.
+    """
+    steps, side = len(settings.widths), min(shape[:-1])
+    halvings = min((n & -n).bit_length() - 1 for n in shape[:-1])
+    require(
+        steps <= halvings,
+        f"{section}.widths",
+        settings.widths,
+        f"config.data.size={side} must divide by 2**{steps} for {steps} widths; give at most {halvings}",
+    )
+    require(
+        settings.norm != "instance" or side >> steps > 1,
+        f"{section}.norm",
+        "instance",
+        f"{steps} widths bring {side} down to one pixel, which instance norm sets to 0: give fewer",
+    )
 
 
 class Generator(nn.Module):
@@ -74,8 +101,7 @@ class Critic(nn.Module):
       norm: one of `norms.NORMS`; none on the first layer, as in DCGAN.
       spectral: divide every layer's weights by their largest singular value, beside any norm.
       num_classes: number of classes of a conditional critic, or 0.
-      conditioning: "none", "projection" (Miyato & Koyama 2018, arXiv:1802.05637) or "auxiliary" classifier (Odena et
-        al. 2017, arXiv:1610.09585).
+      conditioning: one of `conditioning.CONDITIONINGS`.
       axis_name: mapped axis over which batch norm is synchronised, or None.
       activation_dtype: of the body's activations; parameters and output are float32.
       matmul_dtype: of the operands of its products.
@@ -103,11 +129,5 @@ class Critic(nn.Module):
             h = nn.leaky_relu(h, 0.2)
         h = h.reshape(h.shape[0], -1)
         scores = Dense(1, gain=1.0, name="score", **layer)(h, train)[:, 0].astype(jnp.float32)
-        logits = None
-        if self.conditioning == "projection":
-            # <embedding(label), features>: a critic that meets the label only in its norms may ignore it.
-            weights = Dense(self.num_classes, use_bias=False, gain=1.0, name="projection", **layer)(h, train)
-            scores += jnp.take_along_axis(weights, labels[:, None], axis=1)[:, 0].astype(jnp.float32)
-        elif self.conditioning == "auxiliary":
-            logits = Dense(self.num_classes, gain=1.0, name="classes", **layer)(h, train).astype(jnp.float32)
-        return scores, logits
+        of_class, logits = CONDITIONINGS[self.conditioning](h, labels, self.num_classes, train, layer)
+        return scores if of_class is None else scores + of_class, logits

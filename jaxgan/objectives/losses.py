@@ -43,8 +43,8 @@ LOSSES: dict[str, Loss] = {
     # Arjovsky et al. 2017, arXiv:1701.07875.
     "wgan": Loss(lambda real, fake: fake - real, lambda real, fake: -fake),
     # Goodfellow et al. 2014, arXiv:1406.2661: the non-saturating generator, and the saturating one of the minimax game.
-    "vanilla": Loss(_cross_entropy, lambda real, fake: jax.nn.softplus(-fake)),
-    "vanilla_saturating": Loss(_cross_entropy, lambda real, fake: -jax.nn.softplus(fake)),
+    "non_saturating": Loss(_cross_entropy, lambda real, fake: jax.nn.softplus(-fake)),
+    "saturating": Loss(_cross_entropy, lambda real, fake: -jax.nn.softplus(fake)),
     # Lim & Ye 2017, arXiv:1705.02894.
     "hinge": Loss(_hinge, lambda real, fake: -fake),
     # Mao et al. 2017, arXiv:1611.04076, with targets 0 and 1.

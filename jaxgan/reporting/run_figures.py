@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgan.config.legacy import present_fields
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
@@ -46,10 +47,10 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     """
     run_dir = Path(run_dir)
     records = read_metrics(run_dir)
-    objective = read_json(run_dir / "config.json").get("objective", {})
+    objective = present_fields(read_json(run_dir / "config.json")).get("objective", {})
     figures: dict[str, Figure | None] = {
         "losses": curves.losses(records, objective.get("n_critic")),
-        "wasserstein": curves.wasserstein(records, objective.get("clip", 0.0)),
+        "wasserstein": curves.wasserstein(records, objective.get("weight_clip", 0.0)),
         "metrics": curves.other_metrics(records),
     }
     snapshots = find_snapshots(run_dir / "samples", records)

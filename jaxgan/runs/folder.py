@@ -118,7 +118,8 @@ def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> N
             f" --data_dir gives now ({data['name']}, {data['fingerprint']!r}): restore the data, or start anew with"
             " another --workdir"
         )
-    old, new = (flatten_dict(tree, sep=".") for tree in (start.record["config"], config.to_dict()))
+    recorded = Config.from_record(start.record["config"])
+    old, new = (flatten_dict(tree.to_dict(), sep=".") for tree in (recorded, config))
     changed = [
         f"config.{name} {old.get(name)} -> {new.get(name)}"
         for name in sorted(old.keys() | new.keys())

@@ -59,7 +59,7 @@ def test_the_settings_that_the_sources_promise():
     assert (mnist.generator.latent_dim, mnist.train.epochs, mnist.train.batch_size) == (100, 200.0, 128)
     assert (mnist.optimizer.lr, mnist.optimizer.beta1, mnist.train.early_stopping_patience) == (2e-4, 0.5, 10)
     assert (mnist.train.checkpoint_every_epochs, mnist.train.sample_every_epochs) == (10.0, 5.0)
-    assert (path.optimizer.name, path.optimizer.lr, path.objective.clip) == ("rmsprop", 5e-5, 0.01)
+    assert (path.optimizer.name, path.optimizer.lr, path.objective.weight_clip) == ("rmsprop", 5e-5, 0.01)
     assert (path.objective.n_critic, path.train.epochs, path.train.batch_size) == (5, 50.0, 128)
     assert cell.train.checkpoint_every_epochs == 20.0 and cell.data.shape == (256, 256, 1)
     assert mri.data.shape == (64, 64, 64, 1) and mri.generator.norm == mri.critic.norm == "instance"

@@ -26,7 +26,7 @@ MNIST = str(Path(__file__).parents[2] / "configs" / "mnist.py")
         ({"optimizer": {"beta1": 1.0}}, "config.optimizer.beta1=1.0", "[0, 1)"),
         ({"optimizer": {"weight_decay": 0.1}}, "config.optimizer.weight_decay", "adamw"),
         ({"objective": {"loss": "wgam"}}, "config.objective.loss='wgam'", "wgan"),
-        ({"objective": {"clip": 0.01, "penalty": "gp"}}, "config.objective.clip", "choose one"),
+        ({"objective": {"weight_clip": 0.01, "penalty": "gp"}}, "config.objective.weight_clip", "choose one"),
         ({"objective": {"loss": "wgan", "penalty": "none"}}, "config.objective.loss", "penalty=gp"),
         ({"critic": {"widths": []}}, "config.critic.widths", "at least one"),
         ({"critic": {"widths": [4, 4, 4]}}, "config.critic.widths", "at most 2"),

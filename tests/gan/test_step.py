@@ -199,7 +199,7 @@ def test_the_critic_rises_on_reals_and_the_generator_follows_it():
 
 
 def test_clipping_bounds_every_weight_after_every_update():
-    gan, state = make(objective={"clip": 0.01}, optimizer={"name": "rmsprop", "lr": 0.01, "beta2": 0.9})
+    gan, state = make(objective={"weight_clip": 0.01}, optimizer={"name": "rmsprop", "lr": 0.01, "beta2": 0.9})
     images, _ = reals(1)
     for update in range(2):
         state, _ = critic_update(gan, state, images[0, update], None, update)

@@ -20,8 +20,8 @@ def sigmoid(x):
 # (critic, generator) of each game, written as in its paper.
 FORMULAS = {
     "wgan": (lambda r, f: f - r, lambda r, f: -f),
-    "vanilla": (lambda r, f: -np.log(sigmoid(r)) - np.log(sigmoid(-f)), lambda r, f: -np.log(sigmoid(f))),
-    "vanilla_saturating": (lambda r, f: -np.log(sigmoid(r)) - np.log(sigmoid(-f)), lambda r, f: np.log(sigmoid(-f))),
+    "non_saturating": (lambda r, f: -np.log(sigmoid(r)) - np.log(sigmoid(-f)), lambda r, f: -np.log(sigmoid(f))),
+    "saturating": (lambda r, f: -np.log(sigmoid(r)) - np.log(sigmoid(-f)), lambda r, f: np.log(sigmoid(-f))),
     "hinge": (lambda r, f: np.maximum(0, 1 - r) + np.maximum(0, 1 + f), lambda r, f: -f),
     "lsgan": (lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
     "relativistic": (lambda r, f: -np.log(sigmoid(r - f)), lambda r, f: -np.log(sigmoid(f - r))),

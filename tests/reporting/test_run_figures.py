@@ -48,7 +48,7 @@ def run_dir(tmp_path):
     with MetricsLog(folder) as log:
         for record in records(124):
             log.write(record)
-    config = {"seed": 3, "data": {"note": "<b>&"}, "objective": {"clip": 0.01, "n_critic": 5}}
+    config = {"seed": 3, "data": {"note": "<b>&"}, "objective": {"weight_clip": 0.01, "n_critic": 5}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "samples").mkdir()
     for step in (0, 400, 800, 1240):

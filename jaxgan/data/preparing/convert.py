@@ -10,7 +10,6 @@ from jaxgan.data.preparing.geometry import FITS, INTERPOLATIONS, fit
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
 
-NORMALISATIONS = ("percentile",)
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 
 
@@ -78,7 +77,7 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[tu
 
         pixels = normalise_stain(pixels, decoded.stain() if decoded.stain else None)
     if conversion.normalise is not None:
-        pixels = normalise_percentile(pixels)
+        pixels = NORMALISATIONS[conversion.normalise](pixels)
     if conversion.dtype is not None:
         pixels = cast_exactly(pixels, np.dtype(conversion.dtype))
     spatial = pixels.shape[:-1]
@@ -139,6 +138,9 @@ def normalise_percentile(pixels: np.ndarray) -> np.ndarray:
     if not high > low:
         raise InputError(f"is constant between its 0.5 and 99.5 percentiles ({low:g}); remove it")
     return ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+
+
+NORMALISATIONS = {"percentile": normalise_percentile}
 
 
 def cast_exactly(pixels: np.ndarray, dtype: np.dtype) -> np.ndarray:
