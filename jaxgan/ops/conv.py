@@ -16,9 +16,14 @@ penalty needs the second) therefore stay within three forms that every backend c
 derivatives that JAX would derive leave them: the weight gradient of a zero-dilated convolution is a form
 that no library has a kernel for.
 
-`Cx` is the transposed convolution. How a map is computed is chosen when the program is lowered: on CPU as
-matrix products (`lowering_cpu.py`), elsewhere as one native convolution in the form that XLA hands to cuDNN
-or to the MXU.
+`Cx` is the transposed convolution. How a map is computed is chosen when the program is lowered, by the platform
+that it is lowered for: on CPU as matrix products (`lowering_cpu.py`), on GPU and TPU as one native convolution in the
+form that XLA hands to cuDNN or to the matrix unit (`lowering_native.py`).
+
+What may differ between the platforms is rounding alone. Operands are rounded to `product_dtype` and products summed in
+float32 everywhere, and the result has the dtype of the first operand everywhere. But minimal filtering on CPU rounds
+after its transforms and loses up to a digit; and a GPU rounds the sums to `product_dtype` even where the result is
+float32, because cuDNN has no kernels that give float32 for bfloat16.
 """
 
 from __future__ import annotations
@@ -56,7 +61,7 @@ def conv(
         stride: one step for all axes, or one per axis.
         padding: "SAME", "VALID" or a pair (low, high) per axis.
         product_dtype: dtype to which the operands are rounded before they are multiplied; sums are kept in
-            float32.
+            float32 (a GPU rounds the finished sums to it).
 
     Returns:
         Images `[N, *S', Cout]` in the dtype of `x`.
@@ -145,13 +150,17 @@ def _computed(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.
     """One of the three maps, computed the way the backend likes best; never differentiated."""
     if geometry.product_dtype is None:
         geometry = geometry._replace(product_dtype=a.dtype)
-    y = lax.platform_dependent(
+
+    def computed_by(compute):
+        return lambda a, b: compute(name, geometry, a, b).astype(a.dtype)
+
+    return lax.platform_dependent(
         a,
         b,
-        cpu=partial(lowering_cpu.compute, name, geometry),
-        default=partial(lowering_native.compute, name, geometry),
+        cpu=computed_by(lowering_cpu.compute),
+        tpu=computed_by(lowering_native.compute_tpu),
+        default=computed_by(lowering_native.compute_gpu),
     )
-    return y.astype(a.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

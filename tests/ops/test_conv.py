@@ -233,6 +233,26 @@ def test_bfloat16_operands_accumulate_in_float32(case):
     assert dx.dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_accelerators_round_operands_and_the_result_once(case, dtype):
+    """Each map as it is asked of a GPU and of a TPU, against float64 on operands rounded before.
+
+    (8, 8) to (4, 4) among the cases is the weight adjoint that a GPU is given with zeros appended.
+    """
+    geometry, *operands = draw(case, seed=12)
+    geometry = geometry._replace(product_dtype=jnp.dtype(dtype))
+    operands = [a.astype(dtype) for a in operands]
+    for name, (a, b) in pairs(*operands).items():
+        exact = lowering_native.MAPS[name](geometry, a.astype(float), b.astype(float))
+        for_gpu = quickly(partial(lowering_native.compute_gpu, name, geometry))(a, b)
+        for_tpu = quickly(partial(lowering_native.compute_tpu, name, geometry))(a, b)
+        assert (for_gpu.dtype, for_tpu.dtype) == (jnp.dtype(dtype), jnp.float32)
+        sums = 1e-5 * jnp.abs(exact).max()  # What float32 sums may lose; bfloat16 ones would lose a hundred times that.
+        assert (jnp.abs(for_tpu - exact) <= sums).all()
+        assert (jnp.abs(for_gpu.astype(float) - exact) <= sums + float(jnp.finfo(dtype).eps) / 2 * jnp.abs(exact)).all()
+
+
 def test_float32_error_stays_near_rounding():
     geometry, x, w, _ = draw(((16, 16), (4, 4), 2, "SAME", 32, 32), seed=6)
     exact = reference(geometry, x, w)
@@ -294,9 +314,9 @@ def penalised_critic_step(w, real, fake):
     return jax.grad(loss)(w)
 
 
-def lowered(platform):
-    w = [jax.ShapeDtypeStruct((4, 4, a, b), jnp.float32) for a, b in ((1, 8), (8, 16), (16, 16))]
-    x = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
+def lowered(platform, dtype="float32"):
+    w = [jax.ShapeDtypeStruct((4, 4, a, b), dtype) for a, b in ((1, 8), (8, 16), (16, 16))]
+    x = jax.ShapeDtypeStruct((2, 16, 16, 1), dtype)
     with jax.enable_x64(False):
         text = jax.jit(penalised_critic_step).trace(w, x, x).lower(lowering_platforms=(platform,)).as_text()
     return re.findall(r"stablehlo\.convolution.*", text), text
@@ -329,3 +349,13 @@ def test_accelerator_program_has_only_the_three_canonical_forms(platform):
         assert sums_samples == (form == "weight adjoint"), line
         forms[form] += 1
     assert all(forms.values()), forms
+
+
+@pytest.mark.parametrize(("platform", "result"), [("cuda", "bf16"), ("rocm", "bf16"), ("tpu", "f32")])
+def test_no_bfloat16_operand_is_widened(platform, result):
+    """cuDNN is asked for results in the operands' dtype: see `lowering_native`."""
+    convolutions, _ = lowered(platform, "bfloat16")
+    assert convolutions
+    for line in convolutions:
+        types = re.search(r": \(tensor<[\dx]+x(\w+)>, tensor<[\dx]+x(\w+)>\) -> tensor<[\dx]+x(\w+)>", line)
+        assert types.groups() == ("bf16", "bf16", result)
