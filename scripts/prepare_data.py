@@ -65,7 +65,12 @@ def _add_kind(parser: cli.ArgumentParser, kind: str) -> None:
         add("--min_tissue", type=float, default=0.5, help="smallest share of tissue in a patch")
         add("--max_patches", type=int, help="of all slides together")
     else:
-        add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes contain")
+        add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
+        if kind in ("volumes", "npz"):
+            add(
+                "--spacing",
+                help="of volumes, in mm, auto (one by which the largest fits --size) or none; default: auto",
+            )
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
         add("--pad_value", type=float, help="value of padding; default: the image's background")
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")

@@ -58,6 +58,13 @@ def generate_files(args: Namespace) -> list[Path]:
             formats,
             scaling=model.scaling,
             affine=model.affine,
+            spacing=model.spacing,
+            provenance={
+                "run": model.run_dir.name,
+                "step": model.step,
+                "seed": args.seed,
+                "data": model.data_fingerprint,
+            },
             stem=stem,
             overwrite=args.overwrite,
             labels=shown,

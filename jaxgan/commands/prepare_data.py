@@ -10,7 +10,7 @@ from jaxgan.data.listing.archives import list_idx, list_npz
 from jaxgan.data.listing.collection import Collection, list_folder
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import identifier
-from jaxgan.data.preparing.check import Report, check
+from jaxgan.data.preparing.check import Report, check, describe_space
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.prepare import Policy, prepare
 from jaxgan.data.preparing.prepared import find_prepared, load_record
@@ -88,6 +88,8 @@ def summary(folder: Path) -> str:
         f"{splits} samples of {'x'.join(str(n) for n in record['shape'])} {scaling['dtype']}",
         f"scaling {scaling['policy']}: {scaling['low']:g} to {scaling['high']:g}, {scaling['clipped']} values clipped",
     ]
+    if len(record["shape"]) == 4 or record.get("spacing"):
+        lines += describe_space(record)
     if record["class_names"]:
         lines.append(f"classes {', '.join(record['class_names'])}")
     if record["rejected"] or record["ignored"]:

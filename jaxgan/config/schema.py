@@ -25,6 +25,8 @@ class DataConfig:
     `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
     devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
     `balanced` draws every class equally often, whatever its share of the data.
+    `spacing` is that of raw volumes which are prepared on first use, in mm: a number, "auto" (one for the whole set, by
+    which the largest volume fits) or "none" (each fitted by its voxels; then nothing that is generated claims mm).
     """
 
     size: int = 28
@@ -34,6 +36,7 @@ class DataConfig:
     balanced: bool = False
     scaling: str = "auto"
     normalise: str = "none"
+    spacing: str = "auto"
     source: str = "auto"
     resident_budget_gib: float = 2.0
 

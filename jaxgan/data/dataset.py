@@ -26,7 +26,9 @@ class Dataset:
       labels: `[size]` int32 class of each sample, or None.
       class_names: one name a class; empty without labels.
       fingerprint: hash of the content, so that a resumed run notices other data.
-      affine: 4x4 voxel-to-world matrix of volumes, or None.
+      affine: 4x4 matrix from array indices to RAS+ world coordinates of volumes, in mm or, without `spacing`, in
+        voxels; or None.
+      spacing: mm along each spatial axis, or None where it is not known.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
     affine: np.ndarray | None = None
+    spacing: tuple[float, ...] | None = None
 
     def __post_init__(self):
         if self.size < 1:
@@ -107,6 +110,7 @@ def describe_data(dataset: Dataset) -> dict[str, Any]:
                 "class_names": dataset.class_names,
                 "fingerprint": dataset.fingerprint,
                 "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
+                "spacing": dataset.spacing,
             }
         )
     )

@@ -35,6 +35,7 @@ def open_dataset(
     scaling: str | None = None,
     normalise: str | None = None,
     fit: str | None = None,
+    spacing: float | str | None = None,
     progress: bool = False,
 ) -> Dataset:
     """Opens a prepared dataset, or a raw source, which is prepared on first use.
@@ -53,6 +54,7 @@ def open_dataset(
       scaling: policy for a raw source, see `scaling.choose`.
       normalise: None, or "percentile" for a raw source of MRI volumes, see `convert.Conversion`.
       fit: how images of another shape come to `size`, see `geometry.fit`.
+      spacing: of a raw source of volumes in mm, "auto" or "none", see `convert.Conversion`.
       progress: shows a progress bar while preparing.
 
     Returns:
@@ -70,7 +72,7 @@ def open_dataset(
         dataset = open_prepared(folder, split, labelled)
         _check_fits(folder, dataset, size, channels, spatial_rank)
         return dataset
-    conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise)
+    conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise, spacing=spacing)
     policy = Policy(scaling=scaling)
     listed = [source] if source.is_file() else walk(source, [])
     note = f"listing-{fingerprint.of_listing(listed, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
@@ -207,6 +209,7 @@ def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.Pat
         spatial_rank=wanted.spatial_rank,
         scaling=None if wanted.scaling == "auto" else wanted.scaling,
         normalise=None if wanted.normalise == "none" else wanted.normalise,
+        spacing=None if wanted.spatial_rank == 2 or wanted.spacing == "auto" else wanted.spacing,
         cache_dir=None if run_dir is None else Path(run_dir) / "data",
         progress=parallel.is_main_process(),
     )

@@ -31,7 +31,8 @@ class TrainedModel:
       step: iterations it was trained for.
       run_dir: the run's folder.
       data_fingerprint: of the data it was trained on.
-      affine: 4x4 voxel-to-world matrix of volumes, or None.
+      affine: 4x4 matrix from array indices to RAS+ world coordinates of volumes, or None.
+      spacing: mm along each spatial axis, or None where it is not known.
       generator: the network as a pure function.
       params: its averaged parameters.
       stats: its averaged running statistics.
@@ -44,6 +45,7 @@ class TrainedModel:
     run_dir: Path
     data_fingerprint: str
     affine: np.ndarray | None
+    spacing: tuple[float, ...] | None
     generator: ApplyFn
     params: Any
     stats: Any
@@ -83,7 +85,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         return state
 
     state = into_state(arrays, jax.eval_shape(build))
-    affine = record["data"]["affine"]
+    affine, spacing = record["data"]["affine"], record["data"].get("spacing")
     return TrainedModel(
         config=config,
         scaling=Scaling.from_dict(record["data"]["scaling"]),
@@ -92,6 +94,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         run_dir=run_dir,
         data_fingerprint=record["data"]["fingerprint"],
         affine=None if affine is None else np.asarray(affine),
+        spacing=None if spacing is None else tuple(spacing),
         generator=gan.generator,
         params=state.ema_params,
         stats=state.ema_stats,

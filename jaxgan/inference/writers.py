@@ -7,10 +7,14 @@ and nothing is overwritten unless the caller says so.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +24,9 @@ from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.pictures import flatten_volumes, to_uint8
 
-FORMATS = ("grid", "png", "tiff8", "tiff32", "tiff01", "tiff_units", "npy", "nifti")
-_IN_UNITS = ("tiff_units", "nifti")
+FORMATS = ("grid", "png", "tiff8", "tiff32", "tiff01", "tiff_units", "ome", "npy", "nifti")
+_IN_UNITS = ("tiff_units", "ome", "nifti")
+_DESCRIBED = ("run", "step", "seed", "sample")  # in the 80 bytes of a NIfTI's `descrip`
 
 
 def write_samples(
@@ -31,6 +36,8 @@ def write_samples(
     *,
     scaling: Scaling | None,
     affine: np.ndarray | None = None,
+    spacing: tuple[float, ...] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     stem: str = "sample",
     overwrite: bool = False,
     labels: Sequence[int] | None = None,
@@ -45,8 +52,12 @@ def write_samples(
     | `tiff32` | `sample_00000_tiff32.tif` ... | float32, raw [-1, 1] |
     | `tiff01` | `sample_00000_tiff01.tif` ... | float32, [0, 1] |
     | `tiff_units` | `sample_00000_tiff_units.tif` ... | float32, the data's original units |
+    | `ome` | `sample_00000.ome.tif` ... | OME-TIFF, float32, the data's original units |
     | `npy` | `samples.npy` | float32, raw [-1, 1], `[N, ..., C]` |
     | `nifti` | `sample_00000.nii.gz` ... | float32, the data's original units, volumes only |
+
+    TIFF and NIfTI files state the size of a pixel where it is known, and where they come from: `provenance`, the number
+    of the sample and the scaling, as JSON in ImageJ's "Info", OME's description or a NIfTI comment.
 
     With labels, `_class3` stands after the number, and `samples_labels.csv` lists number and class.
 
@@ -55,7 +66,10 @@ def write_samples(
       output_dir: folder, made if needed.
       formats: subset of `FORMATS`.
       scaling: the data's record, for the formats in original units; None if none of these is asked for.
-      affine: 4x4 voxel-to-world matrix for NIfTI, in the order `D, H, W` of the axes; identity by default.
+      affine: 4x4 matrix from `D, H, W` indices to RAS+ world coordinates, for NIfTI; identity by default. It is in mm
+        if `spacing` is given, else in voxels of unknown size.
+      spacing: mm along each spatial axis, or None where it is not known.
+      provenance: what made the samples, e.g. run, step and seed; JSON-able.
       stem: first part of every file name.
       overwrite: replace files that exist.
       labels: `[N]` class numbers.
@@ -68,6 +82,7 @@ def write_samples(
         exists, or a folder that cannot be written to.
     """
     samples = np.asarray(samples, np.float32)
+    spacing = None if spacing is None else tuple(float(size) for size in spacing)
     _check(samples, formats, scaling, labels)
     numbers = [f"{stem}_{i:05d}" for i in range(len(samples))]
     plan: dict[str, Callable[[Path], object]] = {}
@@ -80,13 +95,22 @@ def write_samples(
             plan[f"{stem}_grid.png"] = partial(pictures.save_png, image=pictures.grid(samples, None, labels))
         elif form == "npy":
             plan[f"{stem}s.npy"] = partial(np.save, arr=samples, allow_pickle=False)
-        for number, sample in zip(numbers, samples, strict=True):
+        for i, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
+            origin = _origin(provenance, i, form, scaling)
             if form == "png":
                 plan[f"{number}.png"] = partial(_write_sample_png, sample=sample)
             elif form == "nifti":
-                plan[f"{number}.nii.gz"] = partial(_write_nifti, sample=sample, scaling=scaling, affine=affine)
+                plan[f"{number}.nii.gz"] = partial(
+                    _write_nifti, sample=sample, scaling=scaling, affine=affine, spacing=spacing, origin=origin
+                )
+            elif form == "ome":
+                plan[f"{number}.ome.tif"] = partial(
+                    _write_ome, sample=sample, scaling=scaling, spacing=spacing, origin=origin
+                )
             elif form.startswith("tiff"):
-                plan[f"{number}_{form}.tif"] = partial(_write_tiff, sample=sample, form=form, scaling=scaling)
+                plan[f"{number}_{form}.tif"] = partial(
+                    _write_tiff, sample=sample, form=form, scaling=scaling, spacing=spacing, origin=origin
+                )
     targets = [Path(output_dir) / name for name in plan]
     with atomic_files(targets, overwrite) as temporary:
         for path, write in zip(temporary, plan.values(), strict=True):
@@ -112,11 +136,26 @@ def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None,
         raise InputError("samples hold NaN or Inf, the training has diverged: choose an earlier --step")
 
 
+def _origin(provenance: Mapping[str, Any] | None, index: int, form: str, scaling: Scaling | None) -> dict[str, Any]:
+    """What a file says of where it comes from and of what its values mean."""
+    record = {"program": "jaxgan", **(provenance or {}), "sample": index, "format": form}
+    if scaling is not None:
+        record["scaling"] = {"low": scaling.low, "high": scaling.high, "units": scaling.units}
+    return record
+
+
 def _write_sample_png(path: Path, sample: np.ndarray) -> None:
     pictures.save_png(path, to_uint8(flatten_volumes(sample[None])[0]))
 
 
-def _write_tiff(path: Path, sample: np.ndarray, form: str, scaling: Scaling | None) -> None:
+def _write_tiff(
+    path: Path,
+    sample: np.ndarray,
+    form: str,
+    scaling: Scaling | None,
+    spacing: tuple[float, ...] | None,
+    origin: dict[str, Any],
+) -> None:
     """One `[H, W, C]` or `[D, H, W, C]` sample as ImageJ TIFF: tifffile, ImageJ and napari read its axes."""
     import tifffile
 
@@ -137,18 +176,70 @@ def _write_tiff(path: Path, sample: np.ndarray, form: str, scaling: Scaling | No
         # ImageJ has no interleaved float RGB: channels become planes.
         values, axes = np.moveaxis(values, -1, -3), axes[:-2] + "CYX"
     # min and max fix the display range, so that all samples of a set look alike when opened.
-    metadata = {"axes": axes, "min": float(low), "max": float(high)}
-    if form == "tiff_units" and scaling.units:
-        metadata["Info"] = f"values in {scaling.units}\n"
+    metadata = {"axes": axes, "min": float(low), "max": float(high), "Info": json.dumps(origin) + "\n"}
+    options = {}
+    if spacing is not None:
+        unit, sizes = _in_unit(spacing)
+        options = {"resolution": (1 / sizes[-1], 1 / sizes[-2]), "resolutionunit": "NONE"}
+        metadata["unit"] = "um" if unit == "µm" else unit  # ImageJ's metadata is ASCII.
+        if sample.ndim == 4:
+            metadata["spacing"] = sizes[0]
     photometric = "rgb" if axes.endswith("S") else "minisblack"
-    tifffile.imwrite(path, np.ascontiguousarray(values), imagej=True, photometric=photometric, metadata=metadata)
+    values = np.ascontiguousarray(values)
+    tifffile.imwrite(path, values, imagej=True, photometric=photometric, metadata=metadata, **options)
 
 
-def _write_nifti(path: Path, sample: np.ndarray, scaling: Scaling, affine: np.ndarray | None) -> None:
+def _write_ome(
+    path: Path, sample: np.ndarray, scaling: Scaling, spacing: tuple[float, ...] | None, origin: dict[str, Any]
+) -> None:
+    """One sample as OME-TIFF; channels are planes."""
+    import tifffile
+
+    values = np.ascontiguousarray(np.moveaxis(scaling.restore(sample).astype(np.float32), -1, 0))
+    text = json.dumps(origin)
+    # The same samples are the same bytes: tifffile would draw an identifier from the clock.
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, text + hashlib.sha256(values).hexdigest())
+    metadata: dict[str, Any] = {"axes": "CZYX" if sample.ndim == 4 else "CYX", "UUID": str(identifier)}
+    metadata["Description"] = text
+    if spacing is not None:
+        unit, sizes = _in_unit(spacing)
+        for axis, size in zip("ZYX"[-len(sizes) :], sizes, strict=True):
+            metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
+    tifffile.imwrite(path, values, ome=True, photometric="minisblack", metadata=metadata)
+
+
+def _in_unit(spacing: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """The unit that people use at this size, and the millimetres in it."""
+    unit, factor = ("µm", 1e3) if min(spacing) < 0.1 else ("mm", 1.0)
+    # 15 digits: what a product by 1000 is sure of.
+    return unit, tuple(float(f"{size * factor:.15g}") for size in spacing)
+
+
+def _write_nifti(
+    path: Path,
+    sample: np.ndarray,
+    scaling: Scaling,
+    affine: np.ndarray | None,
+    spacing: tuple[float, ...] | None,
+    origin: dict[str, Any],
+) -> None:
     """One `[D, H, W, C]` sample; several channels go to NIfTI's fifth axis, the fourth being time."""
     import nibabel
 
     values = scaling.restore(sample).astype(np.float32)
     values = values[..., 0] if values.shape[-1] == 1 else values[..., None, :]
-    image = nibabel.Nifti1Image(values, np.eye(4) if affine is None else np.asarray(affine, np.float64))
+    if affine is None:
+        affine = np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0])
+    affine = np.asarray(affine, np.float64)
+    image = nibabel.Nifti1Image(values, affine)
+    # Code 1: the scanner's millimetres; 2: aligned to something, all that can be said of voxels of unknown size.
+    code = "scanner" if spacing is not None else "aligned"
+    image.set_sform(affine, code)
+    image.set_qform(affine, code)
+    image.header.set_xyzt_units("mm" if spacing is not None else "unknown")
+    words = [str(origin[key]) if key == "run" else f"{key} {origin[key]}" for key in _DESCRIBED if key in origin]
+    # 80 bytes; runs have names in any script.
+    image.header["descrip"] = " ".join(["jaxgan", *words]).encode()[:79].decode(errors="ignore").encode()
+    image.header["cal_min"], image.header["cal_max"] = scaling.low, scaling.high
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", json.dumps(origin).encode()))
     nibabel.save(image, path)

@@ -1,5 +1,8 @@
 """Files out: values and axes as other programs read them back, and nothing overwritten or half-written."""
 
+import html
+import json
+
 import nibabel
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxgan.data.readers import read_file
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
@@ -223,3 +227,48 @@ def test_wrong_input_is_refused_before_anything_is_written(tmp_path, change, mes
     with pytest.raises(InputError, match=message):
         write_samples(output_dir=tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
+
+
+ORIGIN = {"run": "cells-ü", "step": 700, "seed": 3}
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5, 1), (2, 6, 5, 3), (2, 4, 6, 5, 1)])
+@pytest.mark.parametrize("millimetres", [0.65e-3, 0.7])
+def test_pixel_size_and_provenance_come_back(tmp_path, shape, millimetres):
+    samples = random_samples(shape)
+    spacing = tuple(millimetres * factor for factor in (3, 1, 2)[-(len(shape) - 2) :])
+    forms = ["tiff_units", "tiff8", "ome"]
+    write_samples(samples, tmp_path, forms, scaling=SCALING, spacing=spacing, provenance=ORIGIN)
+    for name in ("sample_00001_tiff_units.tif", "sample_00001_tiff8.tif", "sample_00001.ome.tif"):
+        (decoded,) = read_file(tmp_path / name, len(shape) - 2)
+        np.testing.assert_allclose(decoded.spacing, spacing, rtol=1e-6)
+    with tifffile.TiffFile(tmp_path / "sample_00001_tiff8.tif") as tiff:
+        found = json.loads(tiff.imagej_metadata["Info"])
+    assert {key: found[key] for key in (*ORIGIN, "sample")} == {**ORIGIN, "sample": 1}
+    assert found["scaling"] == {"low": 33_000.0, "high": 34_000.0, "units": "counts"}
+    with tifffile.TiffFile(tmp_path / "sample_00001.ome.tif") as tiff:
+        assert tiff.is_ome and '"step": 700' in html.unescape(tiff.ome_metadata)
+        values = tiff.asarray().reshape(shape[-1], *shape[1:-1])
+    np.testing.assert_allclose(np.moveaxis(values, 0, -1), SCALING.restore(samples[1]), atol=2e-3)
+
+
+@pytest.mark.parametrize("spacing", [None, (2.0, 1.5, 0.5)])
+def test_nifti_states_millimetres_only_where_they_are_known(tmp_path, spacing):
+    affine = np.array([[0, -1.5, 0, 3], [2, 0, 0, -4], [0, 0, 0.5, 7], [0, 0, 0, 1.0]])
+    samples = random_samples((1, 4, 5, 6, 1))
+    write_samples(
+        samples, tmp_path, ["nifti"], scaling=SCALING, affine=affine, spacing=spacing, provenance=ORIGIN
+    )  # fmt: skip
+    header = nibabel.load(tmp_path / "sample_00000.nii.gz").header
+    assert header.get_xyzt_units()[0] == ("unknown" if spacing is None else "mm")
+    for matrix, code in (header.get_qform(coded=True), header.get_sform(coded=True)):
+        np.testing.assert_allclose(matrix, affine, atol=1e-6)
+        assert code == (2 if spacing is None else 1)
+    assert bytes(header["descrip"]).decode().startswith("jaxgan cells-ü step 700 seed 3 sample 0")
+    assert json.loads(header.extensions[0].get_content())["step"] == 700
+
+
+def test_files_of_unknown_pixel_size_claim_none(tmp_path):
+    write_samples(random_samples((1, 6, 5, 1)), tmp_path, ["tiff_units", "ome"], scaling=SCALING)
+    for path in tmp_path.iterdir():
+        assert read_file(path)[0].spacing is None

@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.preparing.geometry import resample
 from jaxgan.data.preparing.prepared import load_record, open_prepared
+from jaxgan.data.preparing.spacing import text
 from jaxgan.data.preparing.statistics import Statistics, summarise
 from jaxgan.errors import InputError
 from jaxgan.pictures import write_grid
@@ -113,8 +114,26 @@ def _describe(record: dict, dataset: Dataset) -> list[str]:
         f"scaling: {scaling.policy}, {scaling.low:g} to {scaling.high:g}{unit} become -1 to 1; "
         f"{scaling.clipped} values clipped",
     ]
+    lines += [*describe_space(record), *(f"warning: {warning}" for warning in record.get("warnings", ()))]
     if record["composited_on_white"]:
         lines.append(f"transparent pictures laid on white: {record['composited_on_white']}")
+    return lines
+
+
+def describe_space(record: dict) -> list[str]:
+    """Voxel sizes and extents of a prepared set, for reading."""
+    spacing, volumes = record.get("spacing"), record.get("volumes")
+    spatial = record["shape"][:-1]
+    lines = ["spacing: unknown, so nothing that is generated claims a size"]
+    if spacing is not None:
+        extent = [size * count for size, count in zip(spacing, spatial, strict=True)]
+        how = "" if volumes is None else f" ({volumes['policy']})"
+        lines = [f"spacing: {text(spacing)} mm{how}, extent {text(extent)} mm"]
+    if volumes is not None:
+        for name, what in (("voxels_mm", "voxels"), ("extents_mm", "extents")):
+            ranges = ", ".join(f"{which} {text(sizes)}" for which, sizes in volumes[name].items())
+            lines.append(f"{what} of the files in mm: {ranges}")
+        lines.append(f"largest volume: {volumes['largest']}; {volumes['cut']} volumes lose their border")
     return lines
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.data.preparing.geometry import FITS, INTERPOLATIONS, fit
+from jaxgan.data.preparing.geometry import CUTS, FITS, INTERPOLATIONS, fit
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
 
@@ -20,7 +22,11 @@ class Conversion:
     Attributes:
       size: every spatial axis of the result, or None to keep shapes (which must then agree).
       channels: 1 (colour to ITU-R 601 luma), 3 (gray repeated) or None to keep them (which must then agree).
-      fit: how images that are not of `size` come to it; None: "cover" for images, "contain" for volumes.
+      fit: how images that are not of `size` come to it; None: "cover" for images, "crop" for volumes resampled to one
+        spacing, "contain" for others.
+      spacing: of volumes with a `size`, in mm: a number: all are resampled to it; "auto": to the one that lets the
+        largest fit into `size` cubed; "none": each is fitted by its voxels, and the result claims no mm. None: "auto",
+        unless `fit` is given. Files that state no voxel size are fitted by their voxels.
       interpolation: "linear", "cubic" or "nearest".
       pad_value: value of padding, None for the image's own background.
       normalise: None, or "percentile", which maps each volume's own 0.5 and 99.5 percentile to 0 and 1, for MRI, whose
@@ -33,6 +39,7 @@ class Conversion:
     size: int | None = None
     channels: int | None = None
     fit: str | None = None
+    spacing: float | str | None = None
     interpolation: str = "linear"
     pad_value: float | None = None
     normalise: str | None = None
@@ -53,18 +60,42 @@ class Conversion:
                 raise InputError(f"{field}={getattr(self, field)!r}: must be one of {names}")
         if self.size is not None and self.size < 1:
             raise InputError(f"size={self.size}: must be at least 1")
+        object.__setattr__(self, "spacing", _parse_spacing(self.spacing))
+        if self.spacing not in (None, "none"):
+            if self.size is None:
+                raise InputError(f"spacing={self.spacing}: needs a --size, into which the volumes are to come")
+            if self.fit not in (None, *CUTS):
+                raise InputError(
+                    f"spacing={self.spacing} and fit={self.fit!r} both scale a volume: choose a fit of"
+                    f" {', '.join(CUTS)}, or spacing none"
+                )
+
+    def identity(self, spatial_rank: int) -> dict[str, Any]:
+        """All choices that decide what is stored."""
+        choices = dataclasses.asdict(self)
+        if spatial_rank == 2:
+            del choices["spacing"]  # Images keep the identity that they had before there was a spacing.
+        return choices
 
 
-def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[tuple[np.ndarray, np.ndarray | None]]:
+class Sample(NamedTuple):
+    """What is stored of an image: `[*spatial, C]`, its affine and its pixel size in mm, where they are known."""
+
+    pixels: np.ndarray
+    affine: np.ndarray | None = None
+    spacing: tuple[float, ...] | None = None
+
+
+def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sample]:
     """The samples of one decoded image.
 
     Args:
       decoded: what a reader returned.
-      conversion: how.
+      conversion: how; its spacing is a number of mm, or else means fitting by voxels.
       index: of the image in its source; with `conversion.seed` it fixes a random crop.
 
     Returns:
-      `(pixels [*spatial, C], affine or None)` each; several only with `fit="tile"`.
+      Several only with `fit="tile"`.
 
     Raises:
       InputError: values that cannot be stored (NaN, infinities, a 64-bit range), colours that have no gray value.
@@ -81,12 +112,35 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[tu
     if conversion.dtype is not None:
         pixels = cast_exactly(pixels, np.dtype(conversion.dtype))
     spatial = pixels.shape[:-1]
-    if conversion.size is None or spatial == (conversion.size,) * len(spatial):
-        return [(pixels, decoded.affine)]
-    how = conversion.fit or ("cover" if len(spatial) == 2 else "contain")
+    step = None
+    if isinstance(conversion.spacing, float):
+        # NIfTI keeps its voxel sizes in float32: differences below its digits are none.
+        step = np.round(conversion.spacing / np.array(decoded.spacing), 6)
+    unscaled = step is None or (step == 1).all()
+    if conversion.size is None or (unscaled and spatial == (conversion.size,) * len(spatial)):
+        return [Sample(pixels, decoded.affine, decoded.spacing)]
+    how = conversion.fit or ("cover" if len(spatial) == 2 else "contain" if step is None else "crop")
     rng = np.random.default_rng([conversion.seed, index])
-    results = fit(pixels, conversion.size, how, conversion.interpolation, conversion.pad_value, rng)
-    return [(p, None if decoded.affine is None else where.affine(decoded.affine)) for p, where in results]
+    results = fit(pixels, conversion.size, how, conversion.interpolation, conversion.pad_value, rng, step)
+    samples = []
+    for result, where in results:
+        spacing = None if decoded.spacing is None else tuple(float(s) for s in where.scale * decoded.spacing)
+        if step is not None:
+            spacing = (conversion.spacing,) * len(spatial)
+        samples.append(Sample(result, None if decoded.affine is None else where.affine(decoded.affine), spacing))
+    return samples
+
+
+def _parse_spacing(value: float | str | None) -> float | str | None:
+    if value in (None, "auto", "none"):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InputError(f"spacing={value!r}: give millimetres above 0, auto or none")
+    return number
 
 
 def to_storable(pixels: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.listing.collection import Entry
+from jaxgan.data.preparing.convert import Sample
 from jaxgan.errors import InputError
 
 _CHUNK_BYTES = 32 << 20
@@ -22,7 +23,8 @@ class DiskBuffer:
     Attributes:
       names: `{split: source of each sample}`.
       labels: `{split: class of each sample, or None}`.
-      affines: of the samples that have one.
+      affines: of each sample, or None.
+      spacings: of each sample, or None.
       rejected: `(source, reason)` of what could not be used.
       composited: how many transparent pictures were laid on white.
     """
@@ -33,7 +35,8 @@ class DiskBuffer:
         self._like: tuple[str, tuple[int, ...], np.dtype] | None = None
         self.names: dict[str, list[str]] = collections.defaultdict(list)
         self.labels: dict[str, list[int | None]] = collections.defaultdict(list)
-        self.affines: list[np.ndarray] = []
+        self.affines: list[np.ndarray | None] = []
+        self.spacings: list[tuple[float, ...] | None] = []
         self.rejected: list[tuple[str, str]] = []
         self.composited = 0
 
@@ -44,8 +47,9 @@ class DiskBuffer:
         for stream in self._streams.values():
             stream.close()
 
-    def add(self, split: str, entry: Entry, pixels: np.ndarray, affine: np.ndarray | None) -> None:
+    def add(self, split: str, entry: Entry, sample: Sample) -> None:
         """Appends one sample; raises `InputError` if its shape or dtype is not that of the first."""
+        pixels = sample.pixels
         if self._like is None:
             self._like = (entry.name, pixels.shape, pixels.dtype)
         elif (pixels.shape, pixels.dtype) != self._like[1:]:
@@ -55,8 +59,8 @@ class DiskBuffer:
         self._streams[split].write(np.ascontiguousarray(pixels).data)
         self.names[split].append(entry.name)
         self.labels[split].append(entry.label)
-        if affine is not None:
-            self.affines.append(affine)
+        self.affines.append(sample.affine)
+        self.spacings.append(sample.spacing)
 
     @property
     def shape(self) -> tuple[int, ...]:

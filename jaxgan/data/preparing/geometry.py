@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxgan.errors import InputError
 
-FITS = ("cover", "contain", "stretch", "crop", "random_crop", "tile")
+CUTS = ("crop", "random_crop", "tile")
+FITS = ("cover", "contain", "stretch", *CUTS)
 INTERPOLATIONS = ("linear", "cubic", "nearest")
 
 
@@ -34,6 +35,7 @@ def fit(
     interpolation: str = "linear",
     pad_value: float | None = None,
     rng: np.random.Generator | None = None,
+    step: np.ndarray | None = None,
 ) -> list[tuple[np.ndarray, Placement]]:
     """Brings an image or volume to `size` along every spatial axis.
 
@@ -48,20 +50,29 @@ def fit(
       pad_value: what padding holds; None: the image's own minimum (dark background), or its maximum in colour
         images (white background).
       rng: for "random_crop".
+      step: pixels of the original between two of the result, per axis: what brings volumes of different voxel sizes
+        to one. Then `how` cuts what is so resampled, and must be one of `CUTS`.
 
     Returns:
       `[size, ..., C]` results in the original dtype, several only for "tile".
     """
     spatial = np.array(pixels.shape[:-1])
+    if pad_value is None:
+        pad_value = pixels.max() if pixels.shape[-1] >= 3 else pixels.min()
+    if step is not None and how == "crop":
+        # Straight onto the final grid, so that the middles of the two are one; where nothing is scaled, voxels stay as
+        # they are, up to half of one away from it.
+        offset = (spatial - 1) / 2 - step * (size - 1) / 2
+        where = Placement(step, np.where(step == 1, np.floor(offset), offset))
+        return [(resample(pixels, (size,) * len(spatial), interpolation, where, pad_value), where)]
     target = {
         "cover": np.maximum(np.rint(spatial * (size / spatial.min())).astype(int), size),
         "contain": np.minimum(np.maximum(np.rint(spatial * (size / spatial.max())).astype(int), 1), size),
         "stretch": np.full(len(spatial), size),
-    }.get(how, spatial)
-    scale = spatial / target
-    if pad_value is None:
-        pad_value = pixels.max() if pixels.shape[-1] >= 3 else pixels.min()
-    pixels = resample(pixels, tuple(int(n) for n in target), interpolation)
+    }.get(how, spatial if step is None else np.maximum(np.rint(spatial / step).astype(int), 1))
+    scale = spatial / target if step is None else step
+    where = None if step is None else Placement(step, (spatial - 1) / 2 - step * (target - 1) / 2)
+    pixels = resample(pixels, tuple(int(n) for n in target), interpolation, where, pad_value)
     if how == "tile":
         if (target < size).any():
             raise InputError(f"image of {_text(spatial)} is smaller than a tile of {size}; choose another --fit")
@@ -74,12 +85,18 @@ def fit(
         corners = [(target - size) // 2]
     results = []
     for corner in corners:
-        offset = scale * (corner + 0.5) - 0.5
+        offset = (spatial - 1) / 2 + scale * (corner - (target - 1) / 2)
         results.append((_window(pixels, corner, size, pad_value), Placement(scale, offset)))
     return results
 
 
-def resample(pixels: np.ndarray, shape: tuple[int, ...], interpolation: str = "linear") -> np.ndarray:
+def resample(
+    pixels: np.ndarray,
+    shape: tuple[int, ...],
+    interpolation: str = "linear",
+    where: Placement | None = None,
+    outside: float = 0.0,
+) -> np.ndarray:
     """Resamples the spatial axes one after another.
 
     Pixel centres lie at half-integers. Where an axis shrinks, the kernel is widened by the same factor (anti-aliasing),
@@ -90,33 +107,51 @@ def resample(pixels: np.ndarray, shape: tuple[int, ...], interpolation: str = "l
       pixels: `[*spatial, C]`.
       shape: new `spatial`; axes that keep their length are untouched.
       interpolation: "linear", "cubic" (Keys, a = -0.5) or "nearest".
+      where: the pixels of the result in the original; None: they span it.
+      outside: value of what does not lie in the original; only with `where`.
 
     Returns:
       `[*shape, C]` in the dtype of `pixels`.
     """
-    if pixels.shape[:-1] == shape:
-        return pixels
+    spatial = pixels.shape[:-1]
+    if where is None:
+        if spatial == shape:
+            return pixels
+        steps = [old / new for old, new in zip(spatial, shape, strict=True)]
+        places = [(np.arange(new) + 0.5) * step for new, step in zip(shape, steps, strict=True)]
+        return _interpolate(pixels, places, steps, interpolation)
+    steps = [float(step) for step in where.scale]
+    places = [np.arange(new) * step + start + 0.5 for new, step, start in zip(shape, steps, where.offset, strict=True)]
+    inside = [place.clip(0, old) for place, old in zip(places, spatial, strict=True)]
+    result = _interpolate(pixels, inside, steps, interpolation)
+    for axis, (place, near) in enumerate(zip(places, inside, strict=True)):
+        if (beyond := abs(place - near) > 1e-6).any():
+            result[(slice(None),) * axis + (beyond,)] = outside
+    return result
+
+
+def _interpolate(pixels: np.ndarray, places: list[np.ndarray], steps: list[float], interpolation: str) -> np.ndarray:
+    """Values at the grid of `places`, which count from the outer edge of the first pixel along each axis."""
     if interpolation == "nearest":
-        for axis, (old, new) in enumerate(zip(pixels.shape, shape, strict=False)):
-            pixels = np.take(pixels, np.floor((np.arange(new) + 0.5) * (old / new)).astype(int), axis)
+        for axis, place in enumerate(places):
+            pixels = np.take(pixels, np.floor(place).astype(int).clip(0, pixels.shape[axis] - 1), axis)
         return pixels
     exact = np.float64 if pixels.dtype in (np.int32, np.uint32, np.float64) else np.float32
     low, high = pixels.min(), pixels.max()
     result = pixels.astype(exact)
-    for axis, (old, new) in enumerate(zip(pixels.shape, shape, strict=False)):
-        if old != new:
-            weights = _weights(old, new, interpolation).astype(exact)
+    for axis, (place, step) in enumerate(zip(places, steps, strict=True)):
+        old = result.shape[axis]
+        if len(place) != old or step != 1:
+            weights = _weights(old, place - 0.5, step, interpolation).astype(exact)
             result = np.moveaxis(np.tensordot(weights, result, (1, axis)), 0, axis)
     if np.issubdtype(pixels.dtype, np.integer):
         result = np.rint(result)
     return np.ascontiguousarray(result.clip(low, high).astype(pixels.dtype))
 
 
-def _weights(old: int, new: int, interpolation: str) -> np.ndarray:
+def _weights(old: int, centres: np.ndarray, step: float, interpolation: str) -> np.ndarray:
     """`[new, old]` rows of kernel weights that sum to one."""
-    scale = old / new
-    width = max(scale, 1.0)
-    centres = (np.arange(new) + 0.5) * scale - 0.5
+    width = max(step, 1.0)
     distance = np.abs(np.arange(old)[None] - centres[:, None]) / width
     if interpolation == "linear":
         weights = np.maximum(1.0 - distance, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import logging
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
 from jaxgan.data.preparing.disk_buffer import DiskBuffer, chunked, ordered_map
 from jaxgan.data.preparing.records import VERSION, write_records
+from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError
 
@@ -88,9 +90,10 @@ def prepare(
         return final
     temporary = _make_temporary(data_dir)
     try:
+        geometry = settle(collection, conversion, progress)
         with DiskBuffer(temporary) as buffer:
-            _fill(buffer, collection, conversion, policy, data_dir / f"{name}.rejected.csv", progress)
-            folder = _write(buffer, temporary, name, config, collection, conversion, policy, identity)
+            _fill(buffer, collection, geometry.conversion, policy, data_dir / f"{name}.rejected.csv", progress)
+            folder = _write(buffer, temporary, name, config, collection, geometry, policy, identity)
         final.parent.parent.mkdir(exist_ok=True)
         try:
             os.rename(folder.parent, final.parent)
@@ -114,7 +117,7 @@ def _identity(collection: Collection, conversion: Conversion, policy: Policy) ->
     return fingerprint.combine(
         fingerprint.of_content(collection.files, collection.root),
         [collection.spatial_rank, collection.class_names, entries],
-        dataclasses.asdict(conversion),
+        conversion.identity(collection.spatial_rank),
         dataclasses.asdict(policy),
     )
 
@@ -199,8 +202,8 @@ def _fill(
     for (split, entry), (samples, composited, reason) in tqdm(
         results, "preparing", len(jobs), unit="image", disable=None if progress else True
     ):
-        for pixels, affine in samples:
-            buffer.add(split, entry, pixels, affine)
+        for sample in samples:
+            buffer.add(split, entry, sample)
         buffer.composited += composited
         if reason is not None:
             buffer.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
@@ -219,12 +222,16 @@ def _write(
     name: str,
     config: str,
     collection: Collection,
-    conversion: Conversion,
+    geometry: Geometry,
     policy: Policy,
     identity: str,
 ) -> Path:
     """Chooses the scaling, writes the records and, last, the record of what they are."""
-    images = buffer.images()
+    conversion, images = geometry.conversion, buffer.images()
+    grid = common_grid(buffer.affines, buffer.spacings, buffer.shape[:-1], geometry.claims)
+    warnings = [*geometry.warnings, *([grid.warning] if grid.warning else [])]
+    for warning in warnings:
+        logging.getLogger("jaxgan").warning("%s: %s", name, warning)
     scale, low, high, units = policy.scaling, policy.low, policy.high, policy.units
     if conversion.normalise is not None and scale is None and low is None and high is None:
         scale, low, high, units = "fixed", 0.0, 1.0, units or "normalised intensity"
@@ -260,7 +267,10 @@ def _write(
         "splits": {split: len(names) for split, names in buffer.names.items()},
         "class_names": list(collection.class_names),
         "scaling": scaling.to_dict(),
-        "affine": _common_affine(buffer.affines, buffer.shape),
+        "affine": None if grid.affine is None else grid.affine.tolist(),
+        "spacing": grid.spacing,
+        "volumes": geometry.record,
+        "warnings": warnings,
         "conversion": dataclasses.asdict(conversion),
         "policy": dataclasses.asdict(policy),
         "statistics": dataclasses.asdict(statistics),
@@ -271,18 +281,6 @@ def _write(
     }
     (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
     return folder
-
-
-def _common_affine(affines: list[np.ndarray], shape: tuple[int, ...]) -> list | None:
-    """One matrix for the set: the volumes' own if they share it, else their median voxel size, centred."""
-    if not affines:
-        return None
-    stack = np.stack(affines)
-    if np.allclose(stack, stack[0], atol=1e-4):
-        return stack[0].tolist()
-    common = np.diag([*np.median(np.linalg.norm(stack[:, :3, :3], axis=1), axis=0), 1.0])
-    common[:3, 3] = -common[:3, :3] @ ((np.array(shape[:3]) - 1) / 2)
-    return common.tolist()
 
 
 def write_rejected(path: Path, rejected: list[tuple[str, str]], ignored: tuple[tuple[str, str], ...]) -> None:

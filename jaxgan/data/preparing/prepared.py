@@ -71,5 +71,11 @@ def open_prepared(folder: Path, split: str = "train", labelled: bool | None = No
     affine = record.get("affine")
     return Dataset(
         record["name"], len(reader), shape, reader, scaling, labels, class_names, f"{record['fingerprint']}/{split}",
-        None if affine is None else np.array(affine),
+        None if affine is None else np.array(affine), _spacing(record),
     )  # fmt: skip
+
+
+def _spacing(record: dict) -> tuple[float, ...] | None:
+    """Data that were prepared before there was a spacing state none: their volumes were fitted by voxels."""
+    spacing = record.get("spacing")
+    return None if spacing is None else tuple(spacing)

@@ -22,13 +22,15 @@ class Decoded:
 
     Attributes:
       pixels: `[H, W, C]` or `[D, H, W, C]` in the stored dtype; an alpha channel is already taken out.
-      affine: 4x4 voxel-to-world matrix in mm of a NIfTI volume, or None.
+      affine: 4x4 matrix from array indices to RAS+ world coordinates in mm of a volume, or None.
+      spacing: size of a pixel along each spatial axis in mm, or None where the file does not say.
       composited: whether a transparent picture was laid on white.
       stain: for a patch of a slide, a function that estimates the stain of the whole slide.
     """
 
     pixels: np.ndarray
     affine: np.ndarray | None = None
+    spacing: tuple[float, ...] | None = None
     composited: bool = False
     stain: Callable[[], Any] | None = None
 

@@ -9,6 +9,9 @@ import numpy as np
 from jaxgan.data.readers.decoded import Decoded, check_claim
 from jaxgan.errors import InputError
 
+# Files that name no unit mean millimetres.
+_MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3}
+
 
 def read(path: Path, spatial_rank: int) -> list[Decoded]:
     """Decodes a 3-D NIfTI-1 or -2 volume, turned to the closest canonical (RAS+) orientation.
@@ -39,7 +42,10 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
         raise InputError(f"{path}: its affine matrix is singular, so its orientation is unknown; mend the header")
     image = nibabel.as_closest_canonical(image)
+    affine = np.array(image.affine, np.float64)
+    affine[:3] *= _MM.get(image.header.get_xyzt_units()[0], 1.0)
+    spacing = tuple(float(size) for size in np.linalg.norm(affine[:3, :3], axis=0))
     voxels = np.asanyarray(image.dataobj).reshape(image.shape[:3])
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
-    return [Decoded(np.ascontiguousarray(voxels)[..., None], affine=image.affine)]
+    return [Decoded(np.ascontiguousarray(voxels)[..., None], affine=affine, spacing=spacing)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha
+from jaxgan.data.readers.pixel_size import pixel_size, stack_affine
 from jaxgan.errors import InputError
 
 # tifffile names the axes of a series with letters. These may stand for depth in a volume; "T" (time) may not.
@@ -45,6 +46,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         photometric = page.photometric.name
         extra = [sample.name for sample in (page.extrasamples or ())]
         colormap = page.colormap if photometric == "PALETTE" else None
+        spacing = pixel_size(file, spatial_rank)
     if colormap is not None:
         # Palettes hold 16-bit colours; those of 8-bit pictures repeat their byte.
         pixels, axes = (np.moveaxis(colormap, 0, -1)[pixels] >> 8).astype(np.uint8), axes + "S"
@@ -56,7 +58,8 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     composited = False
     if "UNASSALPHA" in extra or "ASSOCALPHA" in extra or (photometric == "RGB" and pixels.shape[-1] == 4):
         pixels, composited = take_alpha(pixels)
-    return [Decoded(pixels, composited=composited)]
+    affine = stack_affine(spacing) if spatial_rank == 3 else None
+    return [Decoded(pixels, affine, spacing, composited)]
 
 
 def check_complete(path: Path, page, size: int) -> None:

@@ -53,7 +53,7 @@ def test_values_that_cannot_be_stored_are_refused(value):
 
 
 def test_casts_that_change_values_are_refused():
-    ((pixels, _),) = convert(Decoded(np.full((4, 4, 1), 300, np.uint16)), Conversion(dtype="float32"))
+    ((pixels, *_),) = convert(Decoded(np.full((4, 4, 1), 300, np.uint16)), Conversion(dtype="float32"))
     assert pixels.dtype == np.float32 and (pixels == 300).all()
     with pytest.raises(InputError, match="do not fit uint8"):
         convert(Decoded(np.full((4, 4, 1), 300, np.uint16)), Conversion(dtype="uint8"))

@@ -191,6 +191,7 @@ def test_volumes_keep_a_common_affine(tmp_path):
     dataset = open_prepared(prepared(tmp_path / "in", tmp_path / "out", Conversion(size=6), spatial_rank=3))
     assert dataset.shape == (6, 6, 6, 1)
     np.testing.assert_allclose(np.diag(dataset.affine)[:3], 4.0)
+    assert dataset.spacing == (4.0, 4.0, 4.0)
 
 
 def test_a_constant_set_and_a_bad_name_are_said(tmp_path):
