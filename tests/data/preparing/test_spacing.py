@@ -172,7 +172,7 @@ def test_raw_volumes_are_prepared_by_millimetres_on_first_use(balls, monkeypatch
     first = open_dataset(balls, size=16)
     assert first.spacing is not None
     assert open_dataset(balls, size=16, spacing="none").fingerprint != first.fingerprint
-    assert len(find_prepared(tmp_path / "cache" / "balls.jaxgan")) == 2
+    assert len(find_prepared(tmp_path / "cache" / "data" / "balls.jaxgan")) == 2
 
 
 def test_data_prepared_before_there_was_a_spacing_stay_readable(balls, tmp_path):
