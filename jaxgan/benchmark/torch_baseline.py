@@ -33,7 +33,7 @@ def check(config: Config) -> None:
 
 
 class TorchWorkload:
-    """Iterations of a preset in PyTorch; `run` has the signature of `Workload.run`.
+    """Iterations of a preset in PyTorch; `run` has the signature of `Workload.run`. It trains on the batch in `real`.
 
     Args:
       config: what to run.
@@ -49,7 +49,7 @@ class TorchWorkload:
         self._classes = num_classes if config.critic.conditioning != "none" else 0
         rank = config.data.spatial_rank
         layout = torch.channels_last if rank == 2 else torch.channels_last_3d
-        self._generator, self._critic = (
+        self.generator, self._critic = (
             module.to(self._device).to(memory_format=layout)
             for module in (_generator(config, self._classes), _critic(config, self._classes))
         )
@@ -60,9 +60,9 @@ class TorchWorkload:
         }.get(optimizer.name)
         if make is None:
             raise InputError(f"--compare torch has no optimizer {optimizer.name}: leave torch out of --compare")
-        self._optimizers = make(self._generator.parameters()), make(self._critic.parameters())
+        self._optimizers = make(self.generator.parameters()), make(self._critic.parameters())
         shape = (config.train.batch_size, config.data.channels) + (config.data.size,) * rank
-        self._real = torch.rand(shape, device=self._device).mul_(2).sub_(1).contiguous(memory_format=layout)
+        self.real = torch.rand(shape, device=self._device).mul_(2).sub_(1).contiguous(memory_format=layout)
         self._labels = torch.randint(0, max(self._classes, 1), shape[:1], device=self._device)
 
     def run(self) -> tuple[float, float]:
@@ -84,7 +84,7 @@ class TorchWorkload:
         return self._torch.autocast(self._device.type, dtype=self._torch.bfloat16)
 
     def _latents(self) -> Any:
-        return self._torch.randn(len(self._real), self._config.generator.latent_dim, device=self._device)
+        return self._torch.randn(len(self.real), self._config.generator.latent_dim, device=self._device)
 
     def _iteration(self) -> None:
         torch, objective = self._torch, self._config.objective.resolved()
@@ -93,10 +93,10 @@ class TorchWorkload:
         of_generator, of_critic = self._optimizers
         for _ in range(objective.n_critic):
             with torch.no_grad(), self._autocast():
-                fake = self._generator(self._latents(), self._labels).float()
+                fake = self.generator(self._latents(), self._labels).float()
             of_critic.zero_grad(set_to_none=True)
             with self._autocast():
-                real_scores, fake_scores = self._critic(self._real, self._labels), self._critic(fake, self._labels)
+                real_scores, fake_scores = self._critic(self.real, self._labels), self._critic(fake, self._labels)
             if wasserstein:
                 loss = fake_scores.float().mean() - real_scores.float().mean()
             else:
@@ -114,7 +114,7 @@ class TorchWorkload:
         of_generator.zero_grad(set_to_none=True)
         self._critic.requires_grad_(False)
         with self._autocast():
-            scores = self._critic(self._generator(self._latents(), self._labels), self._labels).float()
+            scores = self._critic(self.generator(self._latents(), self._labels), self._labels).float()
         (-scores.mean() if wasserstein else softplus(-scores).mean()).backward()
         of_generator.step()
         self._critic.requires_grad_(True)
@@ -122,7 +122,7 @@ class TorchWorkload:
     def _gradient_penalty(self, fake: Any) -> Any:
         torch = self._torch
         share = torch.rand(len(fake), *(1,) * (fake.dim() - 1), device=self._device)
-        mixed = torch.lerp(fake, self._real, share).requires_grad_(True)
+        mixed = torch.lerp(fake, self.real, share).requires_grad_(True)
         with self._autocast():
             scores = self._critic(mixed, self._labels)
         (gradient,) = torch.autograd.grad(scores.float().sum(), mixed, create_graph=True)
@@ -160,7 +160,7 @@ def _generator(config: Config, classes: int) -> Any:
                 layers += [_norm(settings.norm, width, rank), nn.ReLU(inplace=True), up(width, following, 4, 2, 1)]
             self.body = nn.Sequential(*layers, nn.Tanh())
 
-        def forward(self, z, labels):
+        def forward(self, z, labels=None):
             if self.embedding is not None:
                 z = torch.cat([z, self.embedding(labels)], 1)
             h = self.project(z).view(len(z), widths[0], *(base,) * rank)

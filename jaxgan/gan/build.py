@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
-import jax.numpy as jnp
-
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
-from jaxgan.gan.optimizers import build_optimizer
+from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.state import GANState, create_state, make_apply
 from jaxgan.gan.step import GAN
 from jaxgan.models import build_critic, build_generator
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import PENALTIES
-
-Array = jax.Array
 
 
 def build_gan(
@@ -74,21 +69,6 @@ def build_gan(
         config.generator.latent_dim,
     )
     return gan, state
-
-
-def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: float) -> Array:
-    """Decay of the moving average at an iteration (Karras et al., NVlabs/stylegan3: half-life in images, ramped up).
-
-    Args:
-      step: iterations done before this one.
-      batch_size: images that the generator makes in an iteration, over all devices.
-      halflife_images: after so many generated images an old weight counts half.
-      rampup: the half-life is at most this share of the images generated so far; 0: no ramp.
-    """
-    halflife = jnp.float32(halflife_images)
-    if rampup:
-        halflife = jnp.minimum(halflife, rampup * batch_size * (step.astype(jnp.float32) + 1.0))
-    return 0.5 ** (batch_size / halflife)
 
 
 def _augmentation(config: Config):

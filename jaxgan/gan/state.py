@@ -35,7 +35,7 @@ class GANState(NamedTuple):
       generator: the generator being trained.
       critic: the critic.
       ema_params: exponential moving average of the generator's parameters: what is sampled and judged.
-      ema_stats: the same of its running statistics.
+      ema_stats: running statistics of the averaged generator itself, as last measured (`averaging`).
       augment: state of an adaptive augmentation; empty while none is used.
       stage: state of a growing architecture; empty while none is used.
     """

@@ -159,7 +159,6 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
     state = state._replace(
         generator=generator,
         ema_params=average(state.ema_params, generator.params),
-        ema_stats=average(state.ema_stats, generator.stats),
     )
     return state, metrics | {"generator_gradient_norm": norm}
 

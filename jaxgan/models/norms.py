@@ -11,6 +11,9 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
+# As in DCGAN; flax's 0.99 needs thousands of updates before the statistics mean anything.
+BATCH_NORM_MOMENTUM = 0.9
+
 
 class PixelNorm(nn.Module):
     """Each pixel's channels divided by their root mean square, without scale or bias (Karras et al. 2018,
@@ -26,9 +29,13 @@ class PixelNorm(nn.Module):
 
 
 def _batch(x: Array, train: bool, axis_name: str | None, **affine) -> nn.Module:
-    # Momentum 0.9 as in DCGAN; flax's 0.99 needs thousands of updates before the statistics mean anything.
     return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name=axis_name, name="norm", **affine
+        use_running_average=not train,
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=1e-5,
+        axis_name=axis_name,
+        name="norm",
+        **affine,
     )
 
 

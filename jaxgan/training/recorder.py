@@ -16,6 +16,7 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
 from jaxgan.evaluation import Evaluator
 from jaxgan.files import atomic_files, write_json
+from jaxgan.gan.averaging import with_own_statistics
 from jaxgan.gan.step import GAN
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.pictures import image_grid, labelled_grid, write_grid, write_png
@@ -71,7 +72,7 @@ class RunRecorder:
             return {}
         values = dict.fromkeys(self.evaluator.names, math.nan)
         if self.metrics_log is not None:
-            average = parallel.to_host((state.ema_params, state.ema_stats))
+            average = self._average(state)
             batch_size = batch_size_for(self.config.data.shape)
 
             def make(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
@@ -145,7 +146,7 @@ class RunRecorder:
         position = {"step": step, "epoch": self.schedule.epoch(step), "images": self.schedule.images(step)}
         values = {name: value if math.isfinite(value) else None for name, value in values.items()}
         record = {**self.record, **position, "progress": progress, "metrics": values}
-        self.checkpoints.save(step, state, record, self.best.best_step)
+        self.checkpoints.save(step, self._with_own_statistics(state), record, self.best.best_step)
 
     def sample(self, step: int, state: Any, last: bool) -> None:
         """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
@@ -153,7 +154,7 @@ class RunRecorder:
             return
         count = self.config.train.num_samples
         z, labels = latents(self.config.seed, count, self.gan.latent_dim), self._labels(count)
-        average = parallel.to_host((state.ema_params, state.ema_stats))
+        average = self._average(state)
         make = partial(generate, self.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
         samples = make(z, labels)
         grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
@@ -170,6 +171,16 @@ class RunRecorder:
             make_figures(self.run_dir)
             write_report(self.run_dir)
             self._figures_at = time.monotonic()
+
+    def _with_own_statistics(self, state: Any) -> Any:
+        gan = self.gan
+        return with_own_statistics(
+            gan.generator, parallel.to_host(state), gan.latent_dim, self.num_classes, gan.axis_name
+        )
+
+    def _average(self, state: Any) -> tuple[Any, Any]:
+        state = self._with_own_statistics(state)
+        return state.ema_params, state.ema_stats
 
     def _labels(self, count: int) -> np.ndarray | None:
         """All classes in turn, or None for an unconditional generator."""

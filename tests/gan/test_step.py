@@ -9,7 +9,8 @@ import pytest
 
 from jaxgan import parallel
 from jaxgan.config import Config
-from jaxgan.gan.build import build_gan, ema_decay
+from jaxgan.gan.averaging import ema_decay
+from jaxgan.gan.build import build_gan
 from jaxgan.gan.step import GAN, critic_update, generator_update, train_many, train_step
 
 BATCH, CLASSES = 8, 3

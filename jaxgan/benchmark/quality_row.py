@@ -1,0 +1,141 @@
+"""One row and seed of the quality table, in a process of its own: train within a budget, sample, judge, write it down.
+
+The budget is processor seconds of this process, everything included (imports, compilation, input), so that a row costs
+the same on a busy machine as on a quiet one; on N quiet cores it is about 1/N of that in wall-clock. An interrupted row
+goes on from its checkpoint with what is left of its budget.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.config import Config
+from jaxgan.data.dataset import Dataset
+from jaxgan.data.open import open_data
+from jaxgan.evaluation import Evaluator
+from jaxgan.files import atomic_files, write_json
+from jaxgan.inference.trained_model import generate_samples, load_trained_model, sample_labels
+from jaxgan.pictures import write_grid
+from jaxgan.training.loop import train
+from jaxgan.training.stop_signal import Interrupted
+
+RESULT, SAMPLES, SPENT = "result.json", "samples.npy", "spent.json"
+
+
+def processor_seconds() -> float:
+    """What this process has used so far, of all cores."""
+    return time.process_time()
+
+
+def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> dict[str, Any]:
+    """Trains until the budget is spent; returns facts of the run.
+
+    Args:
+      config: what to train; its length is ignored.
+      data_dir: the data.
+      folder: of the row; the run lies in `run` below it.
+      budget: processor seconds, those of earlier attempts included.
+    """
+    spent = json.loads((folder / SPENT).read_text())["seconds"] if (folder / SPENT).exists() else 0.0
+    if spent < budget:
+        # A timer of processor time ends the run as a scheduler would: with a clean stop and a checkpoint.
+        signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        signal.setitimer(signal.ITIMER_PROF, max(1.0, budget - spent - processor_seconds()))
+        try:
+            train(config, folder / "run", data_dir)
+        except Interrupted:
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+            write_json(folder / SPENT, {"seconds": spent + processor_seconds()})
+        if spent + processor_seconds() < 0.98 * budget:
+            raise Interrupted("stopped before the budget was spent; the same command goes on")
+    model = load_trained_model(folder / "run", "latest")
+    return {"step": model.step, "seconds": json.loads((folder / SPENT).read_text())["seconds"]}
+
+
+def sample(folder: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples of the row's last model, float32 `[count, *S, C]` in [-1, 1], and their labels."""
+    model = load_trained_model(folder / "run", "latest")
+    return generate_samples(model, count, seed=seed), sample_labels(model, count)
+
+
+def judge(
+    samples: np.ndarray, labels: np.ndarray | None, held_out: Dataset, trained_on: Dataset, metrics: tuple[str, ...]
+) -> dict[str, float]:
+    """Metrics of samples against held-out data; `nearest` (copies) against the data that was trained on.
+
+    Args:
+      samples: float32 `[N, *S, C]` in [-1, 1].
+      labels: int `[N]` of conditional samples, or None.
+      held_out: data that nothing was trained on.
+      trained_on: the training data.
+      metrics: names as for `evaluate`.
+    """
+
+    def given(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+        return samples[:count]
+
+    values: dict[str, float] = {}
+    for dataset, chosen in (
+        (held_out, tuple(name for name in metrics if name != "nearest")),
+        (trained_on, tuple(name for name in metrics if name == "nearest")),
+    ):
+        if chosen:
+            values |= Evaluator(dataset, chosen, len(samples))(given, labels)
+    return values
+
+
+def run_row(
+    make: Callable[[], tuple[np.ndarray, np.ndarray | None, dict[str, Any]]],
+    folder: Path,
+    held_out: Dataset,
+    trained_on: Dataset,
+    metrics: tuple[str, ...],
+) -> None:
+    """Makes the samples unless they are there, judges them, and writes the row's result and grid.
+
+    Args:
+      make: trains and returns (samples, labels, facts).
+      folder: of the row.
+      held_out: data to judge by.
+      trained_on: the training data.
+      metrics: names as for `evaluate`.
+    """
+    samples, labels, facts = make()
+    write_grid(folder / "grid.png", samples[:36], columns=6, overwrite=True)
+    with atomic_files([folder / SAMPLES], overwrite=True) as (temporary,):
+        np.save(temporary, samples, allow_pickle=False)
+    values = judge(samples, labels, held_out, trained_on, metrics)
+    write_json(folder / RESULT, {"values": values, "facts": facts})
+
+
+def main(arguments: list[str]) -> None:
+    """Runs one row that a JSON file describes (`quality` writes it)."""
+    row = json.loads(Path(arguments[0]).read_text())
+    folder, config = Path(arguments[0]).parent, Config.from_dict(row["config"])
+    trained_on, held_out = (open_data(config, row["data_dir"], folder, split=row[name]) for name in ("train", "test"))
+
+    def make() -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+        if row["peer"]:
+            from jaxgan.benchmark.quality_peers import train_peer
+
+            samples, facts = train_peer(row["peer"], trained_on, row["budget"], row["num_samples"], config.seed)
+            return samples, None, facts
+        facts = train_within(config, row["data_dir"], folder, row["budget"])
+        return *sample(folder, row["num_samples"], config.seed), facts
+
+    run_row(make, folder, held_out, trained_on, tuple(row["metrics"]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
