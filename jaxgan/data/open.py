@@ -186,7 +186,9 @@ def _remembered(note: Path) -> Path | None:
         return None
 
 
-def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None) -> Dataset:
+def open_data(
+    config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None, split: str = "train"
+) -> Dataset:
     """The data that a config and a `--data_dir` name.
 
     Args:
@@ -194,6 +196,7 @@ def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.Pat
       data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
         "demo", the 5,000 digits of `data.demo`.
       run_dir: where to prepare raw data when the folder beside them is not writable.
+      split: which part, as for `open_dataset`; the demo has but one.
 
     Raises:
       InputError: nothing usable lies there.
@@ -207,6 +210,7 @@ def open_data(config: Config, data_dir: str | os.PathLike, run_dir: str | os.Pat
         channels=wanted.channels,
         labelled=wanted.labelled,
         spatial_rank=wanted.spatial_rank,
+        split=split,
         scaling=None if wanted.scaling == "auto" else wanted.scaling,
         normalise=None if wanted.normalise == "none" else wanted.normalise,
         spacing=None if wanted.spatial_rank == 2 or wanted.spacing == "auto" else wanted.spacing,

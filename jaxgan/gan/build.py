@@ -7,6 +7,7 @@ from functools import partial
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
+from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
 from jaxgan.gan.step import GAN
 from jaxgan.models import build_critic, build_generator

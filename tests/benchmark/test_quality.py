@@ -1,0 +1,84 @@
+"""The quality table: rows are read, run within a budget and judged; results become a table and a picture."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.benchmark import quality, quality_row
+from jaxgan.config import Config
+from jaxgan.data.dataset import from_arrays
+from jaxgan.errors import InputError
+
+TINY = {
+    "data": {"size": 8},
+    "generator": {"widths": (4, 4), "latent_dim": 4},
+    "critic": {"widths": (4, 4)},
+    "train": {"batch_size": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("preset") / "tiny.py"
+    path.write_text(
+        "from jaxgan.config import Config, to_config_dict\n"
+        f"def get_config():\n    return to_config_dict(Config.from_dict({TINY!r}))\n"
+    )
+    return path
+
+
+def test_a_row_is_a_preset_with_overrides_or_a_peer(preset):
+    name, peer, config = quality.parse_row(f"slow = {preset} --config.optimizer.lr=0.5", None)
+    assert (name, peer, config.optimizer.lr) == ("slow", "", 0.5)
+    assert quality.parse_row("theirs = peer:sngan64", config) == ("theirs", "sngan64", config)
+    for wrong, before in (("no preset", None), ("x = peer:sngan64", None), ("= y.py", None)):
+        with pytest.raises(InputError, match="--row"):
+            quality.parse_row(wrong, before)
+
+
+def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    data = tmp_path / "set.npz"
+    np.savez(data, **{f"{split}_images": rng.integers(0, 255, (40, 8, 8), np.uint8) for split in ("train", "test")})
+    flags = ["--data", str(data), "--output", str(tmp_path / "out"), "--seeds", "0,1", "--processor_seconds", "12"]
+    flags += ["--num_samples", "40", "--metrics", "swd,histogram", "--row", f"a = {preset}"]
+    assert quality.main(flags) == 0
+    folder = tmp_path / "out" / "a" / "seed1"
+    spent = json.loads((folder / quality_row.SPENT).read_text())["seconds"]
+    assert spent >= 0.98 * 12
+    before = (folder / quality_row.RESULT).stat().st_mtime_ns
+    capsys.readouterr()
+    assert quality.main(flags) == 0
+    assert (folder / quality_row.RESULT).stat().st_mtime_ns == before
+    printed = capsys.readouterr().out
+    assert "| a | 2 |" in printed and "swd" in printed and "±" in printed
+    assert Image.open(tmp_path / "out" / "grids.png").size[0] > 6 * 8
+    with pytest.raises(InputError, match="another row"):
+        quality.main([*flags, "--train_split", "test"])
+
+
+def test_the_judge_prefers_samples_of_the_same_kind():
+    rng = np.random.default_rng(1)
+    kind = lambda n: rng.integers(0, 40, (n, 16, 16, 1), np.uint8)  # noqa: E731
+    held_out, trained_on = from_arrays("test", kind(64)), from_arrays("train", kind(64))
+    good = np.asarray(held_out.scaling.decode(kind(64)))
+    values = {
+        name: quality_row.judge(samples, None, held_out, trained_on, ("swd", "histogram"))
+        for name, samples in (("good", good), ("bad", -good))
+    }
+    assert values["good"]["swd"] < values["bad"]["swd"] and values["good"]["histogram"] < values["bad"]["histogram"]
+
+
+def test_a_table_has_means_spreads_and_gaps():
+    def one(seed, **values):
+        return {"seed": seed, "values": values, "facts": {"step": 10}}
+
+    table = quality.markdown({"a": [one("0", swd=1.0), one("1", swd=3.0)], "b": [one("0", swd=5.0, fd=2.0)]})
+    assert "| a | 2 | 10 | 2 ± 1 | - |" in table and "| b | 1 | 10 | 5 | 2 |" in table
+
+
+def test_configs_of_rows_are_read_back(preset):
+    config = quality.parse_row(f"a = {preset}", None)[2]
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
