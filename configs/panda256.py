@@ -15,6 +15,7 @@ from jaxgan.config import (
     Config,
     CriticConfig,
     DataConfig,
+    DiffAugmentation,
     GeneratorConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -31,7 +32,9 @@ def preset() -> Config:
         critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
         objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
         optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
-        augment=Augmentation(flip=0.5, rot90=0.75, stain=0.3, colour=0.3),
+        # Tissue has no upright: flips and turns of the reals alone. Colours are changed on both sides, or samples show it.
+        augment=Augmentation(flip=0.5, rot90=0.75),
+        diffaugment=DiffAugmentation(policy=("color",), probability=0.3),
         train=TrainConfig(
             batch_size=8,
             epochs=200.0,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.augment.resampling import resample, turned_offset
 from jaxgan.config.augmentation import Augmentation
 from jaxgan.errors import InputError
 
@@ -55,7 +56,7 @@ def _augment_one(key: jax.Array, image: jax.Array, config: Augmentation) -> jax.
     if "rot90" in on:
         image = _rot90(draws["rot90"], image, config)
     if "affine" in on or "elastic" in on:
-        image = _resample(image, _displacement(draws, image.shape[:-1], config))
+        image = resample(image, _displacement(draws, image.shape[:-1], config))
     for name, change in (("stain", _stain), ("colour", _colour), ("gamma", _gamma)):
         if name in on:
             happens, *strengths = draws[name]
@@ -115,11 +116,7 @@ def _displacement(draws: dict[str, jax.Array], shape: tuple[int, ...], config: A
     if config.affine:
         happens, angle, zoom = draws["affine"]
         angle = _between(angle, math.radians(config.rotate_degrees))
-        cos, sin = jnp.cos(angle), jnp.sin(angle)
-        zoom = 1.0 / (1.0 + _between(zoom, config.scale))
-        centred = _grid([(n - 1) / 2 for n in shape], shape)
-        *rest, y, x = centred
-        moved = jnp.stack([*rest, cos * y - sin * x, sin * y + cos * x]) * zoom - centred
+        moved = turned_offset(angle, shape, 1.0 / (1.0 + _between(zoom, config.scale)))
         offset += jnp.where(happens < config.affine, moved, 0.0)
     if config.elastic:
         happens, points = draws["elastic"][0], draws["elastic"][1:]
@@ -128,22 +125,6 @@ def _displacement(draws: dict[str, jax.Array], shape: tuple[int, ...], config: A
         smooth *= jnp.array(shape, jnp.float32).reshape((rank,) + (1,) * rank)
         offset += jnp.where(happens < config.elastic, smooth, 0.0)
     return offset
-
-
-def _grid(origin: list[float], shape: tuple[int, ...]) -> jax.Array:
-    """Pixel coordinates `[rank, *shape]` relative to `origin`."""
-    axes = (jnp.arange(n, dtype=jnp.float32) - start for n, start in zip(shape, origin, strict=True))
-    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
-
-
-def _resample(image: jax.Array, offset: jax.Array) -> jax.Array:
-    """Reads `[*S, C]` at each pixel's place plus `offset`, linearly; the world outside mirrors the image."""
-    places = list(_grid([0.0] * len(offset), offset.shape[1:]) + offset)
-
-    def channel(values):
-        return jax.scipy.ndimage.map_coordinates(values, places, order=1, mode="mirror")
-
-    return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
 
 
 def _stain(draws: list[jax.Array], image: jax.Array, config: Augmentation) -> jax.Array:

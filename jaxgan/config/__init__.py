@@ -1,6 +1,6 @@
 """What a run is made of: validated dataclasses, presets, overrides. No JAX operation is imported here."""
 
-from jaxgan.config.augmentation import Augmentation
+from jaxgan.config.augmentation import Augmentation, DiffAugmentation
 from jaxgan.config.schema import (
     Config,
     CriticConfig,
@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "CriticConfig",
     "DataConfig",
+    "DiffAugmentation",
     "EvaluateConfig",
     "GeneratorConfig",
     "ObjectiveConfig",

@@ -1,4 +1,4 @@
-"""Which operations act on samples: probabilities and strengths."""
+"""Which operations act on samples: on the reals alone (`augment`), or on reals and fakes (`diffaugment`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ _HIGHEST = {
 }
 
 OPERATIONS = ("flip", "rot90", "affine", "elastic", "stain", "colour", "gamma", "noise")
+# What a data set may look alike under; everything else on reals alone comes out in the samples.
+_SYMMETRIES = ("flip", "rot90")
+
+# Of reals and fakes: those of ADA, then those of DiffAugment.
+POLICIES = (
+    "flip", "turn", "shift", "scale", "anisotropy", "fraction", "rotation",
+    "brightness", "contrast", "saturation",
+    "color", "translation", "cutout",
+)  # fmt: skip
+_IMAGES_ONLY = ("anisotropy", "rotation")
+# Uniform over all outcomes, a change of these kinds cannot be told from the data's own variety.
+_CYCLIC = ("flip", "turn", "rotation")
+# Scores of these games mean something only against other scores.
+_UNSIGNED_LOSSES = ("wgan", "lsgan", "relativistic")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +99,81 @@ class Augmentation:
                 f"config.augment.stain={self.stain} is for RGB images of stained tissue, not for {channels}"
                 f" channel(s) in {spatial_rank}D: set config.augment.stain=0"
             )
+
+    def warnings(self) -> list[str]:
+        """Operations whose traces the generator will learn."""
+        learned = [name for name in self.active if name not in _SYMMETRIES]
+        return [
+            f"config.augment.{name}={getattr(self, name)} changes the reals alone, so samples will show it:"
+            " config.diffaugment changes reals and fakes alike, and does not leak"
+            for name in learned
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffAugmentation:
+    """What is done to reals and fakes alike before the critic sees them, with gradients through it.
+
+    Attributes:
+      policy: names of operations, in any order; none: off. DiffAugment's (Zhao et al. 2020): color (brightness, and
+        saturation, and contrast), translation (by up to an eighth, filled with 0), cutout (of half the side). Those of
+        ADA (Karras et al. 2020), which mirror the image at its border: flip, turn (quarter turns; volumes: the 24 turns
+        of a cube), shift (by whole pixels, up to an eighth), scale, anisotropy, fraction (a shift by parts of a pixel),
+        rotation; and brightness, contrast, saturation with ADA's strengths.
+      probability: of each operation for each sample; with `adaptive`, ignored.
+      adaptive: ADA: the probability begins at 0, rises while the critic is too sure of the reals and falls otherwise.
+      target: the mean sign of the reals' scores above which the critic is too sure.
+      ramp_images: of reals shown while the probability rises from 0 to 1.
+      highest: the adaptive probability is at most this.
+    """
+
+    policy: tuple[str, ...] = ()
+    probability: float = 1.0
+    adaptive: bool = False
+    target: float = 0.6
+    ramp_images: int = 500_000
+    highest: float = 0.8
+
+    def __post_init__(self):
+        for name in self.policy:
+            if name not in POLICIES:
+                raise InputError(f"config.diffaugment.policy={name!r} is not valid: choose from {', '.join(POLICIES)}")
+        if len(set(self.policy)) < len(self.policy):
+            raise InputError(f"config.diffaugment.policy={self.policy} names an operation twice: name each once")
+        for name, lowest in (("probability", 0.0), ("target", -1.0), ("highest", 0.0)):
+            if not lowest <= getattr(self, name) <= 1.0:
+                raise InputError(
+                    f"config.diffaugment.{name}={getattr(self, name)!r} is not valid: give {lowest:g} to 1"
+                )
+        if self.ramp_images <= 0:
+            raise InputError(f"config.diffaugment.ramp_images={self.ramp_images} is not valid: give a value above 0")
+        if self.adaptive and not self.policy:
+            raise InputError(
+                "config.diffaugment.adaptive=True has nothing to adapt: set config.diffaugment.policy, e.g."
+                " flip,turn,shift,scale,fraction"
+            )
+
+    def check(self, spatial_rank: int, loss: str) -> None:
+        """Raises `InputError` where an operation has no meaning for the samples, or adapting none for the loss."""
+        for name in self.policy:
+            if spatial_rank != 2 and name in _IMAGES_ONLY:
+                raise InputError(
+                    f"config.diffaugment.policy={name!r} is for images, not volumes: leave it out (turn and scale work)"
+                )
+        if self.adaptive and loss in _UNSIGNED_LOSSES:
+            raise InputError(
+                f"config.diffaugment.adaptive=True goes by the sign of the reals' scores, which means nothing with"
+                f" config.objective.loss={loss!r}: set adaptive=False and a probability, or loss=hinge"
+            )
+
+    def warnings(self, reals: Augmentation) -> list[str]:
+        """Operations after which nothing tells how the data lay, unless `reals` says that they lie in every way."""
+        if self.adaptive or self.probability < 1.0:
+            return []
+        alike = {name for name, share in (("flip", reals.flip), ("turn", reals.rot90)) if share}
+        return [
+            f"config.diffaugment.policy={name} with probability=1: nothing tells the generator which way up the data"
+            " are, so samples may come out turned; set 0.8 or less"
+            for name in self.policy
+            if name in _CYCLIC and name not in alike
+        ]

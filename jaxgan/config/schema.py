@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from jaxgan.config import legacy
-from jaxgan.config.augmentation import Augmentation
+from jaxgan.config.augmentation import Augmentation, DiffAugmentation
 from jaxgan.config.parsing import build, known, not_negative, one_of, plain, positive, require
 from jaxgan.config.registry import registry
 from jaxgan.errors import InputError
@@ -278,12 +278,14 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = dataclasses.field(default_factory=EvaluateConfig)
     augment: Augmentation = dataclasses.field(default_factory=Augmentation)
+    diffaugment: DiffAugmentation = dataclasses.field(default_factory=DiffAugmentation)
 
     def __post_init__(self):
         require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
         self.generator.check(self.data.shape)
         self.critic.check(self.data.shape)
         self.augment.check(self.data.spatial_rank, self.data.channels)
+        self.diffaugment.check(self.data.spatial_rank, self.objective.loss)
         require(
             self.critic.conditioning == "none" or self.data.labelled,
             "critic.conditioning",
@@ -300,7 +302,7 @@ class Config:
 
     def warnings(self) -> list[str]:
         """Combinations that run but that the literature advises against, each with its reason."""
-        found = []
+        found = [*self.augment.warnings(), *self.diffaugment.warnings(self.augment)]
         objective = self.objective.resolved()
         if self.critic.norm == "batch" and objective.penalty != "none":
             found.append(

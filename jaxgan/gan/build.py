@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+import jax
+
+from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
-from jaxgan.gan.step import GAN
+from jaxgan.gan.step import GAN, Augment
 from jaxgan.models import build_critic, build_generator
 from jaxgan.objectives.losses import LOSSES
-from jaxgan.objectives.penalties import PENALTIES
+from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
 
 def build_gan(
@@ -53,10 +57,12 @@ def build_gan(
         penalty=None if objective.penalty == "none" else PENALTIES[objective.penalty],
         penalty_weight=objective.penalty_weight,
         penalty_interval=objective.penalty_interval,
+        penalty_before_augment=objective.penalty in BEFORE_AUGMENTATION,
         drift_weight=objective.drift_weight,
         weight_clip=objective.weight_clip,
         auxiliary_weight=objective.auxiliary_weight,
-        augment=_augmentation(config),
+        symmetry=_symmetry(config),
+        augment=_augment(config),
         couples_samples=config.critic.norm == "batch",
         axis_name=axis_name,
     )
@@ -72,8 +78,15 @@ def build_gan(
     return gan, state
 
 
-def _augmentation(config: Config):
+def _symmetry(config: Config) -> Callable[[jax.Array, jax.Array], jax.Array] | None:
     if not config.augment.active:
         return None
     # One sample at a time, each with its own key: see `step`.
     return lambda key, image: augment(key, image[None], config.augment)[0]
+
+
+def _augment(config: Config) -> Augment | None:
+    wanted = config.diffaugment
+    if not wanted.policy:
+        return None
+    return Augment(lambda state, keys, images: augment_both(wanted.policy, wanted.probability, keys, images))

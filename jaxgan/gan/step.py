@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +26,11 @@ Metrics = dict[str, Array]
 # load_batch(data, batch_ref) -> (images float32 [B, *S, C] in [-1, 1], labels int32 [B] or None)
 LoadBatch = Callable[[Tree, Tree], tuple[Array, Array | None]]
 
-_LATENT, _PENALTY, _AUGMENT = range(3)
+# Streams of random numbers of one sample. Reals and fakes are augmented in the same way, by draws of their own.
+_LATENT, _PENALTY, _SYMMETRY, _AUGMENT_REAL, _AUGMENT_FAKE = range(5)
 
-# What `train_step` reports in every game; an auxiliary classifier adds its `accuracy`.
+# What `train_step` reports in every game; an auxiliary classifier adds its `accuracy`, an adaptive augmentation
+# `score_sign` and what it reports of itself.
 METRICS = (
     "critic_loss",
     "generator_loss",
@@ -37,6 +39,21 @@ METRICS = (
     "critic_gradient_norm",
     "generator_gradient_norm",
 )
+
+
+class Augment(NamedTuple):
+    """A differentiable change of reals and fakes alike, before the critic sees them.
+
+    Attributes:
+      apply: `(state, keys [N], images [N, *S, C]) -> images`, each sample by its own key.
+      update: after each iteration, `(state, metrics averaged over devices) -> (state, what it reports of itself)`;
+        None: the state never changes.
+      initial: the state of a fresh run, arrays; `GANState.augment` holds it.
+    """
+
+    apply: Callable[[Tree, Array, Array], Array]
+    update: Callable[[Tree, Metrics], tuple[Tree, Metrics]] | None = None
+    initial: Callable[[], Tree] = tuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +72,13 @@ class GAN:
       penalty: on the critic's input gradient, or None.
       penalty_weight: its factor in the critic's loss.
       penalty_interval: it is applied at every such critic update, that much stronger.
+      penalty_before_augment: whether the penalty's gradient is with respect to the images before `augment`, as that of
+        R1 is (Karras et al. 2020, arXiv:2006.06676), or as the critic sees them.
       drift_weight: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
       weight_clip: bound of every critic parameter after each update, or 0.
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
-      augment: `(key, image [*S, C]) -> image`, applied to each real, or None.
+      symmetry: `(key, image [*S, C]) -> image`, applied to each real as it comes: what it does, the generator learns.
+      augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
       couples_samples: whether the critic mixes the samples of a batch (batch norm): then reals and fakes pass
         through it apart.
       axis_name: the mapped axis over devices, or None.
@@ -75,10 +95,12 @@ class GAN:
     penalty: Penalty | None = None
     penalty_weight: float = 10.0
     penalty_interval: int = 1
+    penalty_before_augment: bool = False
     drift_weight: float = 0.0
     weight_clip: float = 0.0
     auxiliary_weight: float = 1.0
-    augment: Callable[[Array, Array], Array] | None = None
+    symmetry: Callable[[Array, Array], Array] | None = None
+    augment: Augment | None = None
     couples_samples: bool = False
     axis_name: str | None = None
 
@@ -96,15 +118,18 @@ def critic_update(
       update: which of the iteration's critic updates this is.
     """
     keys = _sample_keys(gan, state, update, len(real))
-    real = _augmented(gan, keys, real)
+    real = _with_symmetry(gan, keys, real)
     fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
+    seen = _augmented(gan, state, keys, real, _AUGMENT_REAL), _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
 
     def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
         (real_scores, real_logits), (fake_scores, _), stats = _score_pair(
-            gan, params, state.critic.stats, real, fake, labels
+            gan, params, state.critic.stats, *seen, labels
         )
         loss = jnp.mean(gan.loss.critic(real_scores, fake_scores))
         metrics = {"wasserstein": jnp.mean(real_scores) - jnp.mean(fake_scores)}
+        if gan.augment is not None and gan.augment.update is not None:
+            metrics["score_sign"] = jnp.mean(jnp.sign(real_scores))
         if gan.drift_weight:
             loss += gan.drift_weight * jnp.mean(real_scores**2)
         if real_logits is not None:
@@ -113,7 +138,8 @@ def critic_update(
         if gan.penalty is None:
             metrics["gradient_penalty"] = jnp.zeros(())
         else:
-            penalty, metrics["gradient_penalty"] = _penalty(gan, params, state, real, fake, labels, keys, update)
+            pair = (real, fake) if gan.penalty_before_augment else seen
+            penalty, metrics["gradient_penalty"] = _penalty(gan, params, state, *pair, labels, keys, update)
             loss += gan.penalty_weight * penalty
         return loss, (stats, metrics | {"critic_loss": loss})
 
@@ -140,12 +166,12 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
 
     def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
         fake, stats = gan.generator(params, state.generator.stats, z, labels, train=True)
+        seen_fake = _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
         if gan.loss.relative:
-            (real_scores, _), (fake_scores, logits), _ = _score_pair(
-                gan, *state.critic[:2], _augmented(gan, keys, real), fake, labels
-            )
+            seen = _augmented(gan, state, keys, _with_symmetry(gan, keys, real), _AUGMENT_REAL)
+            (real_scores, _), (fake_scores, logits), _ = _score_pair(gan, *state.critic[:2], seen, seen_fake, labels)
         else:
-            (fake_scores, logits), _ = gan.critic(*state.critic[:2], fake, labels, train=True)
+            (fake_scores, logits), _ = gan.critic(*state.critic[:2], seen_fake, labels, train=True)
             real_scores = jnp.zeros_like(fake_scores)
         loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
         if logits is not None:
@@ -191,7 +217,11 @@ def train_step(
     # Only the penalty may be missing: elsewhere a NaN must show.
     means = {name: jnp.nanmean if name == "gradient_penalty" else jnp.mean for name in metrics}
     metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
-    return state._replace(step=state.step + 1), _mean_over_devices(gan, metrics)
+    metrics = _mean_over_devices(gan, metrics)
+    if gan.augment is not None and gan.augment.update is not None:
+        augment, reported = gan.augment.update(state.augment, metrics)
+        state, metrics = state._replace(augment=augment), metrics | reported
+    return state._replace(step=state.step + 1), metrics
 
 
 def train_many(
@@ -244,8 +274,12 @@ def _latents(gan: GAN, keys: Array) -> Array:
     return jax.vmap(lambda key: jax.random.normal(key, (gan.latent_dim,)))(_stream(keys, _LATENT))
 
 
-def _augmented(gan: GAN, keys: Array, real: Array) -> Array:
-    return real if gan.augment is None else jax.vmap(gan.augment)(_stream(keys, _AUGMENT), real)
+def _with_symmetry(gan: GAN, keys: Array, real: Array) -> Array:
+    return real if gan.symmetry is None else jax.vmap(gan.symmetry)(_stream(keys, _SYMMETRY), real)
+
+
+def _augmented(gan: GAN, state: GANState, keys: Array, images: Array, purpose: int) -> Array:
+    return images if gan.augment is None else gan.augment.apply(state.augment, _stream(keys, purpose), images)
 
 
 def _score_pair(
@@ -276,6 +310,8 @@ def _penalty(
     """The penalty as it enters the loss, and as it is reported."""
 
     def score(x: Array) -> Array:
+        if gan.penalty_before_augment:
+            x = _augmented(gan, state, keys, x, _AUGMENT_REAL)
         (scores, _), _ = gan.critic(params, state.critic.stats, x, labels, train=True)
         return scores
 

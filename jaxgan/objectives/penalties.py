@@ -84,3 +84,9 @@ PENALTIES: dict[str, Penalty] = {
     "r1+r2": r1_r2,
     "dragan": dragan,
 }
+
+# Those that draw the gradient to 0 are taken on the images as they are, before an augmentation of reals and fakes, as
+# R1 is in Karras et al. 2020 (arXiv:2006.06676): what is to be flat is the score of the image that the generator makes.
+# Those that draw its norm to 1 bound the slope of the critic between the two distributions that it compares, and these
+# are the augmented ones.
+BEFORE_AUGMENTATION = frozenset({"r1", "r2", "r1+r2"})

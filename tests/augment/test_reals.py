@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from jaxgan.augment import reals as module
 from jaxgan.augment.reals import augment
+from jaxgan.augment.resampling import resample
 from jaxgan.config.augmentation import OPERATIONS, Augmentation
 from jaxgan.errors import InputError
 
@@ -82,7 +83,7 @@ def test_affine_agrees_with_scipy():
     found = module._displacement(
         {"affine": draws}, (24, 24), Augmentation(affine=1.0, rotate_degrees=degrees, scale=scale)
     )
-    result = module._resample(images[0], found)
+    result = resample(images[0], found)
     angle, zoom = np.deg2rad(degrees) * 0.8, 1 / (1 - 0.5 * scale)
     matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centre = np.array([11.5, 11.5])
