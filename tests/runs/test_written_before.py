@@ -1,13 +1,12 @@
 """What an earlier jaxgan wrote, before modules moved and fields were renamed, is read as what it meant.
 
 `written_before/run` is a run of two iterations with `critic.norm=spectral`, loss `vanilla`, `drift` and `clip_norm`;
-`metrics_after.jsonl` is what that same jaxgan logged when it went on to four iterations, `samples_2.npy` and
-`samples_4.npy` are four samples that it generated after two and after four. `written_before/prepared` holds six images
-of two classes that it prepared.
+`metrics_after.jsonl` is what that same jaxgan logged when it went on to four iterations, `samples_2.npy` are four
+samples that it generated after two (not after four: the statistics of the averaged generator are measured in another
+way since). `written_before/prepared` holds six images of two classes that it prepared.
 
 On the machine that wrote them this code gives the same bits. Another CPU, or another number of devices, sums in another
-order, and Adam makes much of that where a gradient is near 0; hence the tolerances. Samples move by 0.1 from step 2 to
-step 4: a wrong norm, loss, weight or rate is far outside.
+order, and Adam makes much of that where a gradient is near 0; hence the tolerances.
 """
 
 import dataclasses
@@ -57,18 +56,12 @@ def test_a_run_goes_on_as_it_would_have(run):
     for record, expected in zip(got, lines, strict=True):
         names = expected.keys() - {"images_per_second"}
         np.testing.assert_allclose([record[n] for n in names], [expected[n] for n in names], rtol=1e-3, err_msg=names)
-    assert_same_samples(run, 4)
 
 
 def test_a_checkpoint_generates_the_same_samples(run):
-    assert_same_samples(run, 2)
-
-
-def assert_same_samples(run, step):
     model = jaxgan.load_trained_model(run)
-    assert model.step == step
-    samples = jaxgan.generate_samples(model, 4)
-    np.testing.assert_allclose(samples, np.load(BEFORE / f"samples_{step}.npy"), atol=5e-3)
+    assert model.step == 2
+    np.testing.assert_allclose(jaxgan.generate_samples(model, 4), np.load(BEFORE / "samples_2.npy"), atol=5e-3)
 
 
 def test_a_prepared_set_opens():
