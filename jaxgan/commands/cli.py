@@ -1,4 +1,4 @@
-"""What every script shares: exit codes and one-line errors (0 success, 2 wrong input, 1 anything else)."""
+"""What every command shares: exit codes and one-line errors (0 success, 2 wrong input, 1 anything else)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
 
 from jaxgan.errors import InputError
 
@@ -13,13 +15,19 @@ from jaxgan.errors import InputError
 class ArgumentParser(argparse.ArgumentParser):
     """`argparse` whose errors are one line on stderr, exit status 2, and whose flags are never abbreviated."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """Prints one line that says what is wrong and where help is, and exits 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def program(command: str) -> str:
+    """How the user called a command: `jaxgan train`, or the name of the script in a checkout's `scripts/`."""
+    called = Path(sys.argv[0])
+    return called.name if called.parent.name == "scripts" else f"jaxgan {command}"
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -1,4 +1,12 @@
-"""From the flags of `scripts/evaluate.py` to a report: a checkpoint against its data, or one folder against another."""
+"""Measures generated images or volumes against real ones: a checkpoint against its data, or any folder against another.
+
+    jaxgan evaluate --checkpoint runs/digits --metrics fid,kid,prdc,swd,msssim,spectrum,histogram,nearest
+    jaxgan evaluate --real data/cells --generated out/cells --output cells.json
+
+Writes a JSON file, with the protocol beside every number, and figures beside it; prints a table. Feature metrics use
+VGG16 (reported as fd_vgg16, kd_vgg16, ...), or FID's Inception-v3 once its weights are given. Exit status: 0 success,
+2 wrong input (one line on stderr, nothing written), 1 anything else.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +16,7 @@ import json
 import math
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +24,16 @@ import jax
 import numpy as np
 
 from jaxgan import files
+from jaxgan.commands import cli
+from jaxgan.commands.compilation_cache import use_compilation_cache
+from jaxgan.commands.report import redraw
 from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluate import Evaluation, evaluate
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.networks.extractor import choose_extractor
-from jaxgan.evaluation.registry import needs_extractor, parse_metrics
+from jaxgan.evaluation.registry import default_metrics, help_text, needs_extractor, parse_metrics
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
-from jaxgan.reporting.report import write_report as write_run_report
-from jaxgan.reporting.run_figures import make_figures
-from jaxgan.runs.metrics_log import FILE_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,24 +47,40 @@ class _Task:
     output: Path
 
 
-def redraw(checkpoint: str | None) -> list[Path]:
-    """Draws a run's figures and its report anew from its log and samples.
+def parser() -> cli.ArgumentParser:
+    """The flags."""
+    own = cli.ArgumentParser(prog=cli.program("evaluate"), description=__doc__)
+    add = own.add_argument
+    add("--checkpoint", metavar="RUN", help="a run's folder, or one of its checkpoints")
+    add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--data_dir", metavar="DIR", help="the run's data (default: where it found them)")
+    add("--num_samples", type=int, metavar="N", help="default: as many as the data, 1000 to 10000")
+    add("--seed", type=int, default=0, help="of the latents (default: 0)")
+    add("--truncation", type=float, metavar="T", help="cut latents off at +-T")
+    add("--real", metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
+    add("--generated", metavar="DIR", help="folder (or npz, npy) of any model's images")
+    add("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
+    add("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
+    add("--metrics", default=",".join(default_metrics()), metavar="A,B,...", help=help_text())
+    add("--inception_weights", metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
+    add("--output", metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
+    add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    return own
 
-    Args:
-      checkpoint: the run's folder.
 
-    Returns:
-      the files written.
-
-    Raises:
-      InputError: there is no run.
-    """
-    run_dir = Path(checkpoint or "")
-    if checkpoint is None or not (run_dir / FILE_NAME).is_file():
-        raise InputError(
-            f"--figures_only: {checkpoint} is not a run's folder: give --checkpoint RUN with a {FILE_NAME}"
-        )
-    return [*make_figures(run_dir), write_run_report(run_dir)]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluates and prints the table, or draws a run's figures anew."""
+    args = parser().parse_args(arguments)
+    if args.figures_only:
+        if args.checkpoint is None:
+            raise InputError("--figures_only needs a run: give --checkpoint RUN")
+        for path in redraw(args.checkpoint):
+            print(path)
+    else:
+        use_compilation_cache()
+        evaluate_command(args)
+    return 0
 
 
 def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:

@@ -1,32 +1,56 @@
-"""From the command line of `scripts/train.py` to the loop."""
+"""Trains a GAN, or goes on with a run.
+
+    jaxgan train --config mnist:wgan_gp --data_dir demo --workdir runs/digits
+    jaxgan train --config mnist --data_dir DATA --config.optimizer.lr=1e-4 --dry_run
+
+Any field of the configuration is set with --config.SECTION.FIELD=VALUE (listed below). Exit status: 0 success, 2 wrong
+input (one line on stderr), 1 anything else, a stop by SIGTERM or SIGINT among them (after a checkpoint: the same
+command goes on).
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from jaxgan import parallel
-from jaxgan.commands.compilation_cache import use_compilation_cache
+from jaxgan.commands import cli
 from jaxgan.config import Config, presets
+from jaxgan.config.fields import describe_fields
 from jaxgan.errors import InputError
-from jaxgan.runs import folder as run_folder
 
 
-def launch(args: Namespace, overrides: Sequence[str]) -> int:
-    """Trains, or describes what would be trained; returns the process's exit status.
+def parser() -> cli.ArgumentParser:
+    """The flags; what they leave over are overrides of config fields."""
+    own = cli.ArgumentParser(prog=cli.program("train"), description=__doc__, epilog=describe_fields())
+    add = own.add_argument
+    add("--config", required=True, metavar="PRESET", help="mnist, mnist:wgan_gp, ..., or a .py, .json or .yaml file")
+    add("--data_dir", help="prepared dataset, raw images or archives, or 'demo' (5,000 digits)")
+    add("--workdir", help="folder of the run (default: runs/<preset>-<time>)")
+    add(
+        "--resume",
+        default="auto",
+        metavar="auto|never|CHECKPOINT",
+        help="auto: go on with the newest checkpoint in --workdir, if any; never: refuse a folder that holds a run;"
+        " or the path of a run or checkpoint to start from (default: auto)",
+    )
+    add("--dry_run", action="store_true", help="print settings, networks and memory, and train nothing")
+    add("--augment_preview", metavar="FILE.png", help="draw augmented reals there, and train nothing")
+    return own
 
-    Args:
-      args: config, data_dir, workdir, resume, dry_run, augment_preview.
-      overrides: the `--config.field=value` arguments.
-    """
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains, or describes what would be trained; returns the process's exit status."""
+    args, overrides = parser().parse_known_args(arguments)
     config = presets.override(presets.load_preset(args.config), overrides)
     # One line each, as errors are; where in our code a warning arose is no help to the user.
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+
+    from jaxgan import parallel
+    from jaxgan.commands.compilation_cache import use_compilation_cache
+    from jaxgan.runs import folder as run_folder
+
     parallel.initialize()
     use_compilation_cache()
     if args.dry_run:
@@ -46,20 +70,23 @@ def launch(args: Namespace, overrides: Sequence[str]) -> int:
     if not args.workdir and parallel.process_count() > 1:
         raise InputError("--workdir is missing: the processes of a job need one folder that all of them see")
 
-    from jaxgan.parallel import say
     from jaxgan.training import loop as training
 
-    workdir = Path(args.workdir) if args.workdir else run_folder.default_name(Path(args.config.split(":")[0]).stem)
+    workdir = (
+        Path(args.workdir) if args.workdir else run_folder.default_name(presets.title(args.config).partition(":")[0])
+    )
     try:
         run_dir = training.train(config, workdir, args.data_dir, args.resume)
     except (training.Interrupted, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    say(f"run folder: {run_dir}")
+    parallel.say(f"run folder: {run_dir}")
     return 0
 
 
 def _preview(config: Config, data_dir: str, path: Path) -> None:
+    import numpy as np
+
     from jaxgan.data.open import open_data
     from jaxgan.reporting.preview import preview
 

@@ -1,4 +1,4 @@
-"""Presets: files that define `preset(variant) -> Config`, read by name, and overrides from the command line."""
+"""Presets: files that define `preset(variant) -> Config`, or hold its values, and overrides from the command line."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import importlib.util
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from jaxgan.config.schema import Config
+from jaxgan.config.preset_files import find_preset, read_values
+from jaxgan.config.schema import Config, to_config_dict
 from jaxgan.errors import InputError
 
 
 def load_preset(spec: str) -> Any:
-    """The module's `get_config()` result for `path/to/preset.py` or `path/to/preset.py:variant`.
+    """What the `get_config()` of a preset gives, or the same from a file of values.
 
     Args:
-      spec: path of a Python file with `get_config`, and after a colon the argument to call it with.
+      spec: a preset's name or a Python file with `get_config`, after a colon the argument to call it with; or a JSON
+        or YAML file of fields, such as a run's own `config.json`. What a file leaves out keeps its default.
 
     Returns:
       An `ml_collections.ConfigDict`.
 
     Raises:
-      InputError: no such file, no `get_config` in it, or no such variant.
+      InputError: no such preset or file, no `get_config` in it, no such variant, or values that do not fit.
     """
-    module, variant = _load(spec)
+    path, variant = find_preset(spec)
+    if path.suffix != ".py":
+        return to_config_dict(_config_from_values(path, variant))
+    module = _load(path)
     if not hasattr(module, "get_config"):
         raise InputError(f"--config {spec}: the file does not define get_config()")
     return _call(module.get_config, variant, spec)
@@ -32,10 +38,25 @@ def load_preset(spec: str) -> Any:
 
 def load_config(spec: str) -> Config:
     """As `load_preset`, but the `Config` itself: needs no ml_collections, and takes no overrides."""
-    module, variant = _load(spec)
+    path, variant = find_preset(spec)
+    if path.suffix != ".py":
+        return _config_from_values(path, variant)
+    module = _load(path)
     if not hasattr(module, "preset"):
         raise InputError(f"--config {spec}: the file does not define preset()")
     return _call(module.preset, variant, spec)
+
+
+def title(spec: str) -> str:
+    """A short name for what `--config` names: `mnist:wgan_gp` for `configs/mnist.py:wgan_gp`."""
+    path, variant = find_preset(spec)
+    return path.stem + (f":{variant}" if variant else "")
+
+
+def _config_from_values(path: Path, variant: str | None) -> Config:
+    if variant is not None:
+        raise InputError(f"--config {path}: a file of values has no variants; leave :{variant} out")
+    return Config.from_dict(read_values(path))
 
 
 def override(config_dict: Any, arguments: Sequence[str]) -> Config:
@@ -89,11 +110,9 @@ def _explain(config_dict: Any, arguments: Sequence[str], error: Exception) -> Co
     raise InputError(message.removeprefix("flag --")) from None
 
 
-def _load(spec: str) -> tuple[Any, str | None]:
-    path, _, variant = spec.partition(":")
-    if not path.endswith(".py") or not Path(path).is_file():
-        raise InputError(f"--config {path}: no such file: give a preset such as configs/mnist.py")
-    module_spec = importlib.util.spec_from_file_location(f"jaxgan_preset_{Path(path).stem}", path)
+def _load(path: Path) -> ModuleType:
+    module_spec = importlib.util.spec_from_file_location(f"jaxgan_preset_{path.stem}", path)
+    assert module_spec is not None and module_spec.loader is not None, path  # It ends in .py.
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
@@ -101,7 +120,7 @@ def _load(spec: str) -> tuple[Any, str | None]:
         raise
     except Exception as error:  # The preset is the user's own code: whatever it raises, its file is to be mended.
         raise InputError(f"--config {path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module, variant or None
+    return module
 
 
 def _call(function: Any, variant: str | None, spec: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint, find
 from jaxgan.config import Config
 from jaxgan.errors import InputError
-from jaxgan.runs.metrics_log import FILE_NAME
 from jaxgan.files import write_json
+from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint, find
+from jaxgan.runs.metrics_log import FILE_NAME
 
 # Fields that say how long, how often or how fast, not what is computed: changing them on resume is no surprise.
 _FREE = (

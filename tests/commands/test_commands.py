@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from jaxgan.commands import cli
+from jaxgan.commands.main import COMMANDS, entry_point
+from jaxgan.config import Config
 from jaxgan.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -57,13 +59,11 @@ def test_generate_writes_a_readable_grid_and_the_same_bytes_again(run, tmp_path)
     assert Image.open(tmp_path / "a" / "sample_grid.png").size[0] > 28
 
 
-def in_process(script, arguments, capsys, monkeypatch):
-    """Runs a script's main in this process; returns (exit status, stderr)."""
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-    namespace = {"__name__": "script"}
-    exec(compile((ROOT / "scripts" / script).read_text(), script, "exec"), namespace)
+def in_process(name, arguments, capsys, monkeypatch):
+    """Runs a command in this process, as from `jaxgan NAME`; returns (exit status, stderr)."""
+    monkeypatch.setattr(sys, "argv", ["jaxgan", name, *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
-        cli.run(namespace["main"])
+        entry_point()
     return caught.value.code, capsys.readouterr().err
 
 
@@ -86,7 +86,7 @@ MNIST = ["--config", ROOT / "configs" / "mnist.py", "--data_dir", "demo"]
 )
 def test_wrong_training_commands_exit_2_with_one_line(arguments, parts, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, error = in_process("train.py", arguments, capsys, monkeypatch)
+    status, error = in_process("train", arguments, capsys, monkeypatch)
     assert status == 2, error
     assert error.startswith("error: ") and error.count("\n") == 1, error
     assert all(part in error for part in parts), error
@@ -95,11 +95,11 @@ def test_wrong_training_commands_exit_2_with_one_line(arguments, parts, tmp_path
 
 def test_a_work_folder_that_cannot_be_written_exits_2(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("precious")
-    status, error = in_process("train.py", [*MNIST, "--workdir", tmp_path / "file" / "run", *TINY], capsys, monkeypatch)
+    status, error = in_process("train", [*MNIST, "--workdir", tmp_path / "file" / "run", *TINY], capsys, monkeypatch)
     assert status == 2 and str(tmp_path / "file") in error and error.count("\n") == 1, error
     assert (tmp_path / "file").read_text() == "precious"
     monkeypatch.setattr(os, "replace", refuse)
-    status, error = in_process("train.py", [*MNIST, "--workdir", tmp_path / "run", *TINY], capsys, monkeypatch)
+    status, error = in_process("train", [*MNIST, "--workdir", tmp_path / "run", *TINY], capsys, monkeypatch)
     assert status == 2 and str(tmp_path / "run") in error and "Read-only" in error, error
 
 
@@ -122,7 +122,7 @@ def refuse(*_):
 )
 def test_wrong_generation_commands_exit_2_and_write_nothing(run, extra, parts, tmp_path, capsys, monkeypatch):
     arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", *extra]
-    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    status, error = in_process("generate", arguments, capsys, monkeypatch)
     assert status == 2 and error.count("\n") == 1 and all(part in error for part in parts), error
     assert not (tmp_path / "out").exists()
 
@@ -130,27 +130,25 @@ def test_wrong_generation_commands_exit_2_and_write_nothing(run, extra, parts, t
 def test_existing_files_are_not_overwritten_unless_told(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "sample_grid.png").write_text("precious")
     arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--num_samples", 1]
-    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    status, error = in_process("generate", arguments, capsys, monkeypatch)
     assert status == 2 and "sample_grid.png" in error and "--overwrite" in error
     assert [path.name for path in tmp_path.iterdir()] == ["sample_grid.png"]
     assert (tmp_path / "sample_grid.png").read_text() == "precious"
-    status, _ = in_process("generate.py", [*arguments, "--overwrite"], capsys, monkeypatch)
+    status, _ = in_process("generate", [*arguments, "--overwrite"], capsys, monkeypatch)
     assert status == 0 and (tmp_path / "samples.npy").exists()
 
 
 def test_unreadable_checkpoints_exit_2(run, tmp_path, capsys, monkeypatch):
     for path in (tmp_path, tmp_path / "none", run / "metrics.jsonl"):
-        status, error = in_process("generate.py", ["--checkpoint", path], capsys, monkeypatch)
+        status, error = in_process("generate", ["--checkpoint", path], capsys, monkeypatch)
         assert status == 2 and str(path) in error and error.count("\n") == 1, error
 
 
 def test_dry_run_describes_and_trains_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, [*MNIST, "--dry_run", *TINY])])
-    namespace = {"__name__": "script"}
-    exec(compile((ROOT / "scripts" / "train.py").read_text(), "train.py", "exec"), namespace)
+    monkeypatch.setattr(sys, "argv", ["jaxgan", "train", *map(str, [*MNIST, "--dry_run", *TINY])])
     with pytest.raises(SystemExit) as caught:
-        cli.run(namespace["main"])
+        entry_point()
     text = capsys.readouterr().out
     assert caught.value.code == 0
     assert '"batch_size": 8' in text and "generator: " in text and "[N, 14, 14, 4]" in text and "MiB a device" in text
@@ -171,20 +169,60 @@ def test_exit_codes_of_the_shared_runner(capsys):
         assert caught.value.code == status and capsys.readouterr().err == error
 
 
-@pytest.mark.parametrize("script", ["train.py", "generate.py", "benchmark.py", "prepare_data.py", "evaluate.py"])
-def test_help_exits_0(script, capsys, monkeypatch):
-    status, _ = in_process(script, ["--help"], capsys, monkeypatch)
-    assert status == 0
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_the_flags_of_each_command(name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["jaxgan", name, "--help"])
+    with pytest.raises(SystemExit) as caught:
+        entry_point()
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert f"usage: jaxgan {name}" in text and "Exit status: 0" in text
+
+
+def test_help_lists_every_config_field_with_its_default(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["jaxgan", "train", "--help"])
+    with pytest.raises(SystemExit):
+        entry_point()
+    lines = capsys.readouterr().out.splitlines()
+    shown = dict(
+        line.strip().removeprefix("--config.").split("=", 1) for line in lines if line.startswith("    --config.")
+    )
+
+    def leaves(prefix, value):
+        if isinstance(value, dict):
+            return [leaf for name, inner in value.items() for leaf in leaves([*prefix, name], inner)]
+        return [".".join(prefix)]
+
+    assert set(shown) == set(leaves([], Config().to_dict()))
+    assert shown["train.batch_size"] == str(Config().train.batch_size)
+
+
+def test_the_command_itself_needs_no_jax():
+    """`jaxgan --help`, a wrong name and `jaxgan train --help` answer before anything heavy is imported."""
+    code = (
+        "import sys\n"
+        "from jaxgan.commands.main import main\n"
+        "for arguments in (['--help'], ['--version'], ['nonsense'], [], ['train', '--help'], ['generate', '--help']):\n"
+        "    try:\n"
+        "        main(arguments)\n"
+        "    except SystemExit as left:\n"
+        "        assert left.code == (2 if arguments in ([], ['nonsense']) else 0), arguments\n"
+        "assert not {'jax', 'numpy', 'flax', 'matplotlib'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 2 and all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
 def test_interpolation_alone_writes_a_strip(run, tmp_path, capsys, monkeypatch):
     arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--interpolate", "--num_steps", 3, "--formats"]
-    status, error = in_process("generate.py", [*arguments, "grid"], capsys, monkeypatch)
+    status, error = in_process("generate", [*arguments, "grid"], capsys, monkeypatch)
     assert status == 0, error
     assert [path.name for path in tmp_path.iterdir()] == ["interpolation_strip.png"]
-    status, error = in_process("generate.py", [*arguments, "grid,npy"], capsys, monkeypatch)
+    status, error = in_process("generate", [*arguments, "grid,npy"], capsys, monkeypatch)
     assert status == 2 and "interpolation_strip.png exists" in error
-    status, _ = in_process("generate.py", [*arguments, "grid,npy", "--overwrite"], capsys, monkeypatch)
+    status, _ = in_process("generate", [*arguments, "grid,npy", "--overwrite"], capsys, monkeypatch)
     assert status == 0 and np.load(tmp_path / "interpolations.npy").shape == (3, 28, 28, 1)
 
 
@@ -192,23 +230,23 @@ def test_interpolation_alone_writes_a_strip(run, tmp_path, capsys, monkeypatch):
                                    ["--interpolate", "--truncation", 1]])  # fmt: skip
 def test_odd_numbers_are_one_line(run, extra, tmp_path, capsys, monkeypatch):
     arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", *extra]
-    status, error = in_process("generate.py", arguments, capsys, monkeypatch)
+    status, error = in_process("generate", arguments, capsys, monkeypatch)
     assert status == 2 and error.count("\n") == 1 and str(extra[-2] if len(extra) < 3 else "--truncation") in error
 
 
 def test_figures_are_drawn_anew_on_request(run, capsys, monkeypatch):
     (run / "figures" / "losses.png").unlink()
-    status, error = in_process("evaluate.py", ["--checkpoint", run, "--figures_only"], capsys, monkeypatch)
+    status, error = in_process("evaluate", ["--checkpoint", run, "--figures_only"], capsys, monkeypatch)
     assert status == 0, error
     assert (run / "figures" / "losses.png").exists()
-    status, error = in_process("evaluate.py", ["--checkpoint", run / "none", "--figures_only"], capsys, monkeypatch)
+    status, error = in_process("evaluate", ["--checkpoint", run / "none", "--figures_only"], capsys, monkeypatch)
     assert status == 2 and error.count("\n") == 1
 
 
 def test_a_broken_preset_is_one_line(tmp_path, capsys, monkeypatch):
     (tmp_path / "mine.py").write_text("def get_config(:\n")
-    status, error = in_process("train.py", ["--config", tmp_path / "mine.py"], capsys, monkeypatch)
+    status, error = in_process("train", ["--config", tmp_path / "mine.py"], capsys, monkeypatch)
     assert status == 2 and "SyntaxError" in error and error.count("\n") == 1, error
     overrides = [*MNIST, "--config.train.epochs.x=3"]
-    status, error = in_process("train.py", overrides, capsys, monkeypatch)
+    status, error = in_process("train", overrides, capsys, monkeypatch)
     assert status == 2 and "config.train.epochs" in error and error.count("\n") == 1, error

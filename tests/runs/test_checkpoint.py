@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
 from jaxgan.errors import InputError
 from jaxgan.gan.state import GANState, NetState
+from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
 
 
 def make_state(seed=0):

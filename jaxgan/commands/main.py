@@ -1,0 +1,43 @@
+"""The command `jaxgan`: one table of sub-commands, each a module that is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import jaxgan
+from jaxgan.commands import cli
+
+# By name: the module, with its `main(arguments)`, and what the command does.
+COMMANDS = {
+    "train": ("jaxgan.commands.train", "train a GAN, or go on with a run"),
+    "generate": ("jaxgan.commands.generate", "sample a trained generator"),
+    "evaluate": ("jaxgan.commands.evaluate", "measure generated images or volumes against real ones"),
+    "prepare": ("jaxgan.commands.prepare_data", "prepare images, volumes and slides, or check what was prepared"),
+    "benchmark": ("jaxgan.commands.benchmark", "time an iteration of a preset"),
+    "report": ("jaxgan.commands.report", "draw a run's figures and its report anew"),
+}
+
+
+def parser() -> cli.ArgumentParser:
+    """The command's own flags; those of a sub-command are its own."""
+    table = "\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items())
+    description = f"{jaxgan.__doc__}\n\ncommands:\n{table}\n\n`jaxgan COMMAND --help` describes one."
+    own = cli.ArgumentParser(prog="jaxgan", description=description, usage="jaxgan COMMAND [flags]")
+    own.add_argument("--version", action="version", version=f"jaxgan {jaxgan.__version__}")
+    own.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands above")
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """Runs a sub-command with the arguments that follow it; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    chosen = parser().parse_args(arguments[:1])
+    module, _ = COMMANDS[chosen.command]
+    return importlib.import_module(module).main(arguments[1:])
+
+
+def entry_point() -> None:
+    """What the installed command calls."""
+    cli.run(main)

@@ -1,0 +1,51 @@
+"""Draws the figures and the report of runs anew, from their logs and samples.
+
+    jaxgan report runs/digits
+    jaxgan report runs/digits runs/cells
+
+Prints the files written. Exit status: 0 success, 2 wrong input (one line on stderr, nothing written), 1 anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxgan.commands import cli
+from jaxgan.errors import InputError
+
+
+def parser() -> cli.ArgumentParser:
+    """The flags."""
+    own = cli.ArgumentParser(prog=cli.program("report"), description=__doc__)
+    own.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draws, and names the files."""
+    args = parser().parse_args(arguments)
+    for run in args.runs:
+        check_run(run)
+    for run in args.runs:
+        for path in redraw(run):
+            print(path)
+    return 0
+
+
+def check_run(run: str) -> Path:
+    """The folder of a run; raises `InputError` where there is none."""
+    from jaxgan.runs.metrics_log import FILE_NAME
+
+    if not run or not (Path(run) / FILE_NAME).is_file():
+        raise InputError(f"{run!r} is not a run's folder: give one that holds {FILE_NAME}")
+    return Path(run)
+
+
+def redraw(run: str) -> list[Path]:
+    """Draws a run's figures and its report anew; returns the files. Raises `InputError`: there is no run."""
+    from jaxgan.reporting.report import write_report
+    from jaxgan.reporting.run_figures import make_figures
+
+    folder = check_run(run)
+    return [*make_figures(folder), write_report(folder)]
