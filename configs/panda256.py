@@ -32,7 +32,7 @@ def preset() -> Config:
         critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
         objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
         optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
-        # Tissue has no upright: flips and turns of the reals alone. Colours are changed on both sides, or samples show it.
+        # Tissue has no upright: flips and turns of the reals alone. Colours change on both sides, or samples show it.
         augment=Augmentation(flip=0.5, rot90=0.75),
         diffaugment=DiffAugmentation(policy=("color",), probability=0.3),
         train=TrainConfig(

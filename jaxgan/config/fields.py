@@ -5,33 +5,28 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import textwrap
-from typing import Any
+import typing
 
 from jaxgan.config.schema import Config
 
 
 def describe_fields() -> str:
-    """Every field as the flag that sets it, with its default, below the docstring of its section."""
-    config = Config()
-    lines = ["config fields and their defaults (presets set others: --dry_run prints what holds):"]
-    sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    lines += ["", _prose(config), *(_flag(name, value) for name, value in sections.items() if not _is_section(value))]
+    """Every field as the flag that sets it, with its default, below the docstring of its section.
+
+    Read from the classes: a config made here would be validated, and for that JAX would be imported.
+    """
+    lines = ["config fields and their defaults (presets set others: --dry_run prints what holds):", ""]
+    sections = {name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)}
+    lines += [_prose(Config), *(_flag("", field) for field in dataclasses.fields(Config) if field.name not in sections)]
     for name, section in sections.items():
-        if _is_section(section):
-            lines += ["", _prose(section)]
-            lines += [
-                _flag(f"{name}.{field.name}", getattr(section, field.name)) for field in dataclasses.fields(section)
-            ]
+        lines += ["", _prose(section), *(_flag(f"{name}.", field) for field in dataclasses.fields(section))]
     return "\n".join(lines)
 
 
-def _is_section(value: Any) -> bool:
-    return dataclasses.is_dataclass(value)
+def _flag(section: str, field: dataclasses.Field) -> str:
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return f"    --config.{section}{field.name}={value if value != '' else repr(value)}"
 
 
-def _flag(name: str, value: Any) -> str:
-    return f"    --config.{name}={value if value != '' else repr(value)}"
-
-
-def _prose(section: Any) -> str:
+def _prose(section: object) -> str:
     return textwrap.indent(inspect.getdoc(section) or "", "  ")
