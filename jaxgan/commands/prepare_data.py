@@ -26,7 +26,8 @@ from jaxgan.data.preparing.check import Report, check, describe_space
 from jaxgan.data.preparing.convert import DTYPES, NORMALISATIONS, Conversion
 from jaxgan.data.preparing.geometry import FITS, INTERPOLATIONS
 from jaxgan.data.preparing.prepare import Policy, prepare
-from jaxgan.data.preparing.prepared import find_prepared, load_record
+from jaxgan.data.preparing.prepared import find_prepared
+from jaxgan.data.preparing.seal import load_record
 from jaxgan.data.scaling import POLICIES
 from jaxgan.errors import InputError
 
@@ -66,6 +67,7 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add("--low", type=float, help="value that becomes -1, with --scaling fixed")
     add("--high", type=float, help="value that becomes +1, with --scaling fixed")
     add("--percentiles", type=float, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
+    add("--nodata", type=float, help="value that marks missing data, nan too: becomes the image's smallest other value")
     add("--units", default="", help="what the values measure")
     add("--dtype", choices=DTYPES, help="stored type; default: that of the files")
     add("--labelled", action="store_true", default=None, help="classes, or an error")
@@ -78,11 +80,8 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
         add("--max_patches", type=int, help="of all slides together")
     else:
         add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
-        if kind in ("volumes", "npz"):
-            add(
-                "--spacing",
-                help="of volumes, in mm, auto (one by which the largest fits --size) or none; default: auto",
-            )
+        if kind == "volumes":
+            add("--spacing", help="in mm, auto (one for all, by which the largest fits --size) or none; default: auto")
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
         add("--pad_value", type=float, help="value of padding; default: the image's background")
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")

@@ -18,7 +18,8 @@ from jaxgan.data.listing.collection import CACHE_SUFFIX, Collection, guess_rank,
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.prepare import Policy, prepare
-from jaxgan.data.preparing.prepared import find_prepared, load_record, open_prepared
+from jaxgan.data.preparing.prepared import find_prepared, open_prepared
+from jaxgan.data.preparing.seal import load_record
 from jaxgan.errors import InputError
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -38,16 +39,34 @@ class Scaling:
     def __post_init__(self):
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise InputError(f"scaling: low must be below high and both finite, got low={self.low}, high={self.high}")
+        # Devices compute in float32 and flush subnormal numbers to zero: beyond these ranges all values become one.
+        span, limits = float(self.high) - float(self.low), np.finfo(np.float32)
+        if not 2 / float(limits.max) <= span <= 2 / float(limits.tiny) or max(-self.low, self.high) > limits.max:
+            raise InputError(
+                f"scaling: float32 cannot scale a range from {self.low:g} to {self.high:g}; rescale the files, or give"
+                " the value as --nodata if it marks missing data"
+            )
 
     def decode(self, stored: Any) -> Any:
         """Stored values to float32 in [-1, 1], clipped. Works on NumPy and JAX arrays of any shape."""
         centre, factor = self._constants()
+        if stored.dtype in (np.int32, np.uint32):
+            # float32 has 24 bits: the middle is taken off before the cast, or a large offset would leave few levels.
+            info, middle = np.iinfo(stored.dtype), math.ceil(0.5 * (self.low + self.high))
+            low, high = max(math.floor(self.low), info.min), min(math.ceil(self.high), info.max)
+            stored = (stored.clip(info.dtype.type(low), info.dtype.type(high)) - info.dtype.type(middle)).astype(
+                np.int32
+            )
+            centre = np.float32(0.5 * (self.low + self.high) - middle)
         return ((stored.astype(np.float32) - centre) * factor).clip(-1.0, 1.0)
 
     def restore(self, scaled: np.ndarray) -> np.ndarray:
         """[-1, 1] back to the original units as float64, so that no quantum of the stored dtype is lost."""
         # The inverse of what decode computed, rounded constants included.
         centre, factor = (float(constant) for constant in self._constants())
+        if self.dtype in ("int32", "uint32"):
+            middle = math.ceil(0.5 * (self.low + self.high))
+            centre = middle + float(np.float32(0.5 * (self.low + self.high) - middle))
         return np.asarray(scaled, np.float64) / factor + centre
 
     def _constants(self) -> tuple[np.float32, np.float32]:

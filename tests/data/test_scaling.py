@@ -71,3 +71,45 @@ def test_record_survives_json_and_damage_is_said():
     assert Scaling.from_dict(scaling.to_dict()) == scaling
     with pytest.raises(InputError, match="prepare"):
         Scaling.from_dict({"dtype": "uint8"})
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.4e38, 1.0), (-1e38, 1e38), (0.0, 1e-39), (0.0, 1e-45)])
+def test_ranges_that_float32_cannot_scale_are_refused(low, high):
+    with pytest.raises(InputError, match="float32 cannot scale"):
+        Scaling("float32", low, high)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1e-37), (-8e37, 8e37), (-3e38, -2.5e38)])
+def test_extreme_ranges_that_pass_are_scaled(low, high):
+    import jax.numpy as jnp
+
+    scaling = Scaling("float32", low, high)
+    values = np.linspace(low, high, 9).astype(np.float32)
+    expected = np.linspace(-1, 1, 9)
+    np.testing.assert_allclose(scaling.decode(values), expected, atol=1e-5)
+    np.testing.assert_allclose(scaling.decode(jnp.asarray(values)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("int32", 2_000_000_000, 2_000_000_200),
+        ("int32", -(2**31), 2**31 - 1),
+        ("uint32", 4_000_000_000, 4_000_000_101),
+        ("uint32", 0, 2**32 - 1),
+        ("int32", -7, 250),
+    ],
+)
+def test_large_offsets_of_32_bit_integers_keep_their_levels(dtype, low, high):
+    import jax.numpy as jnp
+
+    scaling = Scaling(dtype, low, high)
+    values = np.unique(np.linspace(low, high, 300).astype(np.int64)).astype(dtype)
+    exact = 2 * (values.astype(np.float64) - low) / (high - low) - 1
+    decoded = scaling.decode(values)
+    np.testing.assert_allclose(decoded, exact, atol=2e-7)
+    np.testing.assert_array_equal(np.asarray(scaling.decode(jnp.asarray(values))), decoded)
+    if high - low < 2**22:
+        np.testing.assert_array_equal(scaling.encode(decoded), values)
+    outside = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
+    np.testing.assert_allclose(scaling.decode(outside), [-1, 1])

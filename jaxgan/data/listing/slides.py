@@ -27,7 +27,7 @@ class Slide:
         check_regular(path)
         self.path = path
         try:
-            with tifffile.TiffFile(path) as file:
+            with tifffile.TiffFile(path, _multifile=False) as file:
                 len(file.pages)  # as in readers.tiff: ends rings of pages
                 self.pages = [level.keyframe for level in file.series[0].levels]
                 self.mpp = _microns_per_pixel(file)

@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.preparing.geometry import resample
-from jaxgan.data.preparing.prepared import load_record, open_prepared
+from jaxgan.data.preparing.prepared import open_prepared
+from jaxgan.data.preparing.seal import load_record
 from jaxgan.data.preparing.spacing import text
 from jaxgan.data.preparing.statistics import Statistics, summarise
 from jaxgan.errors import InputError
@@ -115,6 +116,8 @@ def _describe(record: dict, dataset: Dataset) -> list[str]:
         f"{scaling.clipped} values clipped",
     ]
     lines += [*describe_space(record), *(f"warning: {warning}" for warning in record.get("warnings", ()))]
+    if record.get("masked"):
+        lines.append(f"values that marked missing data: {record['masked']}")
     if record["composited_on_white"]:
         lines.append(f"transparent pictures laid on white: {record['composited_on_white']}")
     return lines

@@ -33,6 +33,7 @@ class Conversion:
         intensities have no unit. It destroys absolute values, so it is never the default.
       stain_normalise: brings H&E images to one common stain appearance (Macenko).
       dtype: stored dtype, or None for that of the files (which must then agree).
+      nodata: value that marks missing data, which becomes the smallest other value of its image; NaN is one too.
       seed: of random crops.
     """
 
@@ -45,6 +46,7 @@ class Conversion:
     normalise: str | None = None
     stain_normalise: bool = False
     dtype: str | None = None
+    nodata: float | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -73,17 +75,24 @@ class Conversion:
     def identity(self, spatial_rank: int) -> dict[str, Any]:
         """All choices that decide what is stored."""
         choices = dataclasses.asdict(self)
+        # Images keep the identity that they had before there were these fields.
         if spatial_rank == 2:
-            del choices["spacing"]  # Images keep the identity that they had before there was a spacing.
+            del choices["spacing"]
+        if self.nodata is None:
+            del choices["nodata"]
         return choices
 
 
 class Sample(NamedTuple):
-    """What is stored of an image: `[*spatial, C]`, its affine and its pixel size in mm, where they are known."""
+    """What is stored of an image: `[*spatial, C]`, its affine and pixel size in mm, where they are known.
+
+    `masked` counts the values of the image that marked missing data.
+    """
 
     pixels: np.ndarray
     affine: np.ndarray | None = None
     spacing: tuple[float, ...] | None = None
+    masked: int = 0
 
 
 def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sample]:
@@ -100,7 +109,10 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
     Raises:
       InputError: values that cannot be stored (NaN, infinities, a 64-bit range), colours that have no gray value.
     """
-    pixels = to_storable(decoded.pixels)
+    pixels, masked = decoded.pixels, 0
+    if conversion.nodata is not None:
+        pixels, masked = mask_nodata(pixels, conversion.nodata)
+    pixels = to_storable(pixels)
     if conversion.channels is not None:
         pixels = to_channels(pixels, conversion.channels)
     if conversion.stain_normalise:
@@ -118,7 +130,7 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
         step = np.round(conversion.spacing / np.array(decoded.spacing), 6)
     unscaled = step is None or (step == 1).all()
     if conversion.size is None or (unscaled and spatial == (conversion.size,) * len(spatial)):
-        return [Sample(pixels, decoded.affine, decoded.spacing)]
+        return [Sample(pixels, decoded.affine, decoded.spacing, masked)]
     how = conversion.fit or ("cover" if len(spatial) == 2 else "contain" if step is None else "crop")
     rng = np.random.default_rng([conversion.seed, index])
     results = fit(pixels, conversion.size, how, conversion.interpolation, conversion.pad_value, rng, step)
@@ -127,7 +139,9 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
         spacing = None if decoded.spacing is None else tuple(float(s) for s in where.scale * decoded.spacing)
         if step is not None:
             spacing = (conversion.spacing,) * len(spatial)
-        samples.append(Sample(result, None if decoded.affine is None else where.affine(decoded.affine), spacing))
+        samples.append(
+            Sample(result, None if decoded.affine is None else where.affine(decoded.affine), spacing, masked)
+        )
     return samples
 
 
@@ -143,6 +157,21 @@ def _parse_spacing(value: float | str | None) -> float | str | None:
     return number
 
 
+def mask_nodata(pixels: np.ndarray, nodata: float) -> tuple[np.ndarray, int]:
+    """Replaces what marks missing data by the smallest other value; also returns how many values that were."""
+    if math.isnan(nodata):
+        missing = np.isnan(pixels) if pixels.dtype.kind == "f" else np.zeros(pixels.shape, bool)
+    elif pixels.dtype.kind == "f":
+        # Files hold the mark in their own precision, and it is typed with fewer digits.
+        missing = np.isclose(pixels, nodata, rtol=1e-6, atol=0)
+    else:
+        missing = pixels == nodata
+    count = int(missing.sum())
+    if count == pixels.size:
+        raise InputError(f"holds nothing but missing data ({nodata:g}); remove it")
+    return (np.where(missing, pixels[~missing].min(), pixels) if count else pixels), count
+
+
 def to_storable(pixels: np.ndarray) -> np.ndarray:
     """The same values in a dtype that devices hold, native byte order.
 
@@ -154,7 +183,9 @@ def to_storable(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype.kind == "f":
         finite = np.isfinite(pixels)
         if not finite.all():
-            raise InputError(f"holds {int((~finite).sum())} NaN or infinite values; mend the file or remove it")
+            raise InputError(
+                f"holds {int((~finite).sum())} NaN or infinite values; mend or remove it, or mask NaN by --nodata nan"
+            )
         with np.errstate(over="ignore"):
             stored = pixels.astype(np.float32)
         if pixels.dtype.itemsize > 4 and not np.isfinite(stored).all():

@@ -27,6 +27,7 @@ class DiskBuffer:
       spacings: of each sample, or None.
       rejected: `(source, reason)` of what could not be used.
       composited: how many transparent pictures were laid on white.
+      masked: how many values of the images marked missing data.
     """
 
     def __init__(self, folder: Path):
@@ -39,6 +40,7 @@ class DiskBuffer:
         self.spacings: list[tuple[float, ...] | None] = []
         self.rejected: list[tuple[str, str]] = []
         self.composited = 0
+        self.masked = 0
 
     def __enter__(self) -> DiskBuffer:
         return self
@@ -59,6 +61,7 @@ class DiskBuffer:
         self._streams[split].write(np.ascontiguousarray(pixels).data)
         self.names[split].append(entry.name)
         self.labels[split].append(entry.label)
+        self.masked += sample.masked
         self.affines.append(sample.affine)
         self.spacings.append(sample.spacing)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import logging
 import os
 import re
@@ -20,11 +19,10 @@ from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
 from jaxgan.data.preparing.disk_buffer import DiskBuffer, chunked, ordered_map
 from jaxgan.data.preparing.records import VERSION, write_records
+from jaxgan.data.preparing.seal import RECORD_FILE, is_sound, write_record
 from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError
-
-RECORD_FILE = "jaxgan.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +84,7 @@ def prepare(
     identity = _identity(collection, conversion, policy)
     config = f"{conversion.size or 'native'}-{identity[:16]}"
     final = data_dir / name / config / VERSION
-    if (final / RECORD_FILE).exists():
+    if is_sound(final):
         return final
     temporary = _make_temporary(data_dir)
     try:
@@ -95,6 +93,8 @@ def prepare(
             _fill(buffer, collection, geometry.conversion, policy, data_dir / f"{name}.rejected.csv", progress)
             folder = _write(buffer, temporary, name, config, collection, geometry, policy, identity)
         final.parent.parent.mkdir(exist_ok=True)
+        if (final / RECORD_FILE).exists() and not is_sound(final):
+            os.rename(final.parent, temporary / "damaged")
         try:
             os.rename(folder.parent, final.parent)
         except OSError:
@@ -235,15 +235,18 @@ def _write(
     scale, low, high, units = policy.scaling, policy.low, policy.high, policy.units
     if conversion.normalise is not None and scale is None and low is None and high is None:
         scale, low, high, units = "fixed", 0.0, 1.0, units or "normalised intensity"
-    scaling, statistics = choose(
-        lambda: chunked(images.values()),
-        buffer.dtype,
-        scale,
-        low=low,
-        high=high,
-        percentiles=policy.percentiles,
-        units=units,
-    )
+    try:
+        scaling, statistics = choose(
+            lambda: chunked(images.values()),
+            buffer.dtype,
+            scale,
+            low=low,
+            high=high,
+            percentiles=policy.percentiles,
+            units=units,
+        )
+    except InputError as error:
+        raise InputError(f"{error} ({_extremes(images, buffer.names)})") from None
     labels = {s: np.array(buffer.labels[s], np.int32) if collection.class_names else None for s in images}
     splits = {split: (images[split], labels[split]) for split in images}
     folder = write_records(temporary, name, config, splits, collection.class_names)
@@ -259,7 +262,7 @@ def _write(
             np.save(folder / f"labels-{split}.npy", values)
     write_rejected(folder / "rejected.csv", buffer.rejected, collection.ignored)
     record = {
-        "format": 1,
+        "format": 2,
         "name": name,
         "source": str(collection.root.absolute()),
         "fingerprint": identity,
@@ -277,10 +280,22 @@ def _write(
         "rejected": len(buffer.rejected),
         "ignored": len(collection.ignored),
         "composited_on_white": buffer.composited,
-        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "masked": buffer.masked,
     }
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n")
+    write_record(folder, record)
     return folder
+
+
+def _extremes(images: dict[str, np.ndarray], names: dict[str, list[str]]) -> str:
+    """Which files hold the smallest and the largest value of a set."""
+    found = [
+        (value, name)
+        for split, stack in images.items()
+        for image, name in zip(stack, names[split], strict=True)
+        for value in (image.min(), image.max())
+    ]
+    low, high = min(found, key=lambda pair: pair[0]), max(found, key=lambda pair: pair[0])
+    return f"{low[1]} holds {low[0]:g}, {high[1]} holds {high[0]:g}"
 
 
 def write_rejected(path: Path, rejected: list[tuple[str, str]], ignored: tuple[tuple[str, str], ...]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from jaxgan.data.dataset import Dataset
-from jaxgan.data.preparing.prepare import RECORD_FILE
-from jaxgan.data.preparing.records import RecordReader, open_shards
+from jaxgan.data.preparing.records import RecordReader, find_shards
+from jaxgan.data.preparing.seal import RECORD_FILE, load_record, verify_files
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 
@@ -25,21 +24,6 @@ def find_prepared(folder: Path) -> list[Path]:
     return []
 
 
-def load_record(folder: Path) -> dict:
-    """The `jaxgan.json` of a prepared dataset, its files checked by size."""
-    try:
-        record = json.loads((folder / RECORD_FILE).read_text())
-        files = record["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder / RECORD_FILE}: is damaged ({error}); prepare the data again") from None
-    for name, size in files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != size:
-            state = "has another size than when it was written" if path.is_file() else "is missing"
-            raise InputError(f"{path}: {state}; prepare the data again")
-    return record
-
-
 def open_prepared(folder: Path, split: str = "train", labelled: bool | None = None) -> Dataset:
     """A `Dataset` over a folder that `prepare` wrote.
 
@@ -52,18 +36,32 @@ def open_prepared(folder: Path, split: str = "train", labelled: bool | None = No
       InputError: unknown split, missing labels, files that changed since they were written.
     """
     record = load_record(folder)
-    available = record["splits"]
+    verify_files(folder, record)
+    try:
+        return _open(folder, record, split, labelled)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        # Only a record without a seal can still hold what makes no sense.
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / RECORD_FILE}: is damaged ({error!r}); prepare the data again") from None
+
+
+def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Dataset:
+    available, shape, class_names = record["splits"], record["shape"], record["class_names"]
+    sound = isinstance(available, dict) and isinstance(shape, list) and isinstance(class_names, list)
+    if not sound or not all(isinstance(name, str) for name in class_names):
+        raise ValueError("splits, shape or class names are of the wrong type")
     names = list(available) if split == "all" else split.split("+")
     if missing := [name for name in names if name not in available]:
         raise InputError(f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}")
-    class_names = tuple(record["class_names"])
+    class_names = tuple(class_names)
     if labelled and not class_names:
         raise InputError(f"{folder}: was prepared without labels; prepare it again with --labelled")
     if labelled is False:
         class_names = ()
     scaling = Scaling.from_dict(record["scaling"])
-    shape = tuple(record["shape"])
-    shards = [shard for name in names for shard in open_shards(folder, name)]
+    shape = tuple(shape)
+    shards = [shard for name in names for shard in find_shards(folder, name, available[name])]
     reader = RecordReader(shards, shape, np.dtype(scaling.dtype))
     labels = None
     if class_names:

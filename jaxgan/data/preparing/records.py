@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,13 +79,37 @@ def write_records(
     return Path(builder.data_path)
 
 
-def open_shards(folder: Path, split: str) -> list[tuple[Path, int]]:
-    """`(file, number of records)` of each array_record file of a split, as tfds lists them."""
-    import tensorflow_datasets as tfds
+def find_shards(folder: Path, split: str, count: int) -> list[tuple[Path, int]]:
+    """`(file, number of records)` of each array_record file of a split, in order.
 
-    with _quiet():
-        info = tfds.builder_from_directory(str(folder)).info.splits[split]
-    return [(Path(str(path)), count) for path, count in zip(info.filepaths, info.shard_lengths, strict=True)]
+    The files are found by their names alone: opening them through tfds would import the module that a
+    `features.json` names, whatever it is.
+
+    Args:
+      folder: what `write_records` made.
+      split: of it.
+      count: of its samples.
+
+    Raises:
+      InputError: files are missing or damaged, or hold another number of samples.
+    """
+    from array_record.python import array_record_module
+
+    name = re.compile(rf"[\w.-]+-{re.escape(split)}\.array_record-(\d{{5}})-of-(\d{{5}})")
+    found = [(path, match) for path in sorted(folder.iterdir()) if (match := name.fullmatch(path.name))]
+    shards = []
+    for path, _ in found:
+        try:
+            reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
+            shards.append((path, reader.num_records()))
+            reader.close()
+        except (ValueError, IndexError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise InputError(f"{path}: is damaged ({reason}); prepare the data again") from None
+    numbers = [(int(match.group(1)), int(match.group(2))) for _, match in found]
+    if numbers != [(i, len(found)) for i in range(len(found))] or sum(number for _, number in shards) != count:
+        raise InputError(f"{folder}: the files of {split!r} do not hold its {count} samples; prepare the data again")
+    return shards
 
 
 class RecordReader:

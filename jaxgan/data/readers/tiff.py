@@ -29,7 +29,8 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    # OME's metadata may name other files for the pixels; a file is read as itself alone.
+    with tifffile.TiffFile(path, _multifile=False) as file:
         len(file.pages)  # counts pages up to the first that comes again: iterating over a ring of them would never end
         series = file.series[0]
         if alike := sum(other.shape == series.shape for other in file.series[1:]):
@@ -47,7 +48,9 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         extra = [sample.name for sample in (page.extrasamples or ())]
         colormap = page.colormap if photometric == "PALETTE" else None
         spacing = pixel_size(file, spatial_rank)
-    if colormap is not None:
+    if colormap is not None and (colormap == colormap[:1]).all():
+        pixels = (colormap[0][pixels] >> 8).astype(np.uint8)
+    elif colormap is not None:
         # Palettes hold 16-bit colours; those of 8-bit pictures repeat their byte.
         pixels, axes = (np.moveaxis(colormap, 0, -1)[pixels] >> 8).astype(np.uint8), axes + "S"
     elif photometric == "MINISWHITE":

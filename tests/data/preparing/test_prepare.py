@@ -206,3 +206,24 @@ def test_ordered_map_keeps_order_and_raises():
     assert list(ordered_map(lambda x: x * x, range(100))) == [x * x for x in range(100)]
     with pytest.raises(ZeroDivisionError):
         list(ordered_map(lambda x: 1 / (50 - x), range(100)))
+
+
+def test_missing_data_are_named_and_masked(tmp_path):
+    images = random("float32", 5)
+    images[3, :4] = -3.4028235e38
+    source = folder_of(tmp_path / "in", images)
+    with pytest.raises(InputError, match=r"--nodata.*003\.tif holds -3\.4028"):
+        prepared(source, tmp_path / "out")
+    folder = prepared(source, tmp_path / "out", Conversion(nodata=-3.402823e38))
+    stored = open_prepared(folder).load()[..., 0]
+    assert (stored[3, :4] == images[3, 4:].min()).all()
+    np.testing.assert_array_equal(stored[3, 4:], images[3, 4:])
+    np.testing.assert_array_equal(stored[[0, 1, 2, 4]], images[[0, 1, 2, 4]])
+    assert json.loads((folder / "jaxgan.json").read_text())["masked"] == 4 * 12
+    images[3, :4] = np.nan
+    folder_of(tmp_path / "nan", images)
+    again = open_prepared(prepared(tmp_path / "nan", tmp_path / "out", Conversion(nodata=np.nan))).load()[..., 0]
+    np.testing.assert_array_equal(again, stored)
+    folder_of(tmp_path / "bare", [*images[:3], np.full((16, 12), -1, np.float32)])
+    with pytest.raises(InputError, match=r"003\.tif: holds nothing but missing data"):
+        prepared(tmp_path / "bare", tmp_path / "out", Conversion(nodata=-1))

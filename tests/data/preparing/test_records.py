@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from jaxgan.data.preparing.records import RecordReader, open_shards, write_records
+from jaxgan.data.preparing.records import RecordReader, find_shards, write_records
 from jaxgan.errors import InputError
 
 RNG = np.random.default_rng()
@@ -21,14 +21,14 @@ def test_agrees_with_tfds(tmp_path, shape, classes):
     labels = RNG.integers(0, classes, 9) if classes else None
     names = tuple(str(c) for c in range(classes))
     folder = write_records(tmp_path, "some_set", "c", {"train": (images, labels), "test": (images[:2], labels)}, names)
-    reader = RecordReader(open_shards(folder, "train"), shape, images.dtype)
+    reader = RecordReader(find_shards(folder, "train", 9), shape, images.dtype)
     order = RNG.integers(0, 9, 30)
     np.testing.assert_array_equal(reader(order), images[order])
     source = tfds.builder_from_directory(str(folder)).as_data_source("train")
     for i in (0, 8):
         np.testing.assert_array_equal(source[i]["image"], images[i])
         assert labels is None or source[i]["label"] == labels[i]
-    assert len(RecordReader(open_shards(folder, "test"), shape, images.dtype)) == 2
+    assert len(RecordReader(find_shards(folder, "test", 2), shape, images.dtype)) == 2
 
 
 def test_several_files_threads_and_processes(tmp_path):
@@ -38,7 +38,7 @@ def test_several_files_threads_and_processes(tmp_path):
         folder = write_records(
             tmp_path, f"part{i}", "c", {"train": (images[i * 10 : i * 10 + 10 + 10 * (i == 2)], None)}
         )
-        shards += open_shards(folder, "train")
+        shards += find_shards(folder, "train", 10 + 10 * (i == 2))
     reader = RecordReader(shards, (6, 6, 1), np.float32)
     orders = [RNG.permutation(40)[:17] for _ in range(50)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -52,7 +52,7 @@ def test_several_files_threads_and_processes(tmp_path):
 def test_wrong_indices_and_damaged_files_are_said(tmp_path):
     images = RNG.normal(size=(10, 6, 6, 1)).astype(np.float32)
     folder = write_records(tmp_path, "set", "c", {"train": (images, None)})
-    shards = open_shards(folder, "train")
+    shards = find_shards(folder, "train", 10)
     with pytest.raises(IndexError, match="0, 10"):
         RecordReader(shards, (6, 6, 1), np.float32)(np.array([10]))
     with pytest.raises(InputError, match="damaged"):

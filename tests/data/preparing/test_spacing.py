@@ -12,8 +12,9 @@ from jaxgan.data.open import open_dataset
 from jaxgan.data.preparing.check import check
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.geometry import fit
-from jaxgan.data.preparing.prepare import RECORD_FILE, prepare
+from jaxgan.data.preparing.prepare import prepare
 from jaxgan.data.preparing.prepared import find_prepared, open_prepared
+from jaxgan.data.preparing.seal import RECORD_FILE
 from jaxgan.errors import InputError
 
 CENTRE = np.array([12.0, -30.0, 7.5])
@@ -178,8 +179,10 @@ def test_raw_volumes_are_prepared_by_millimetres_on_first_use(balls, monkeypatch
 def test_data_prepared_before_there_was_a_spacing_stay_readable(balls, tmp_path):
     folder = prepared(balls, tmp_path / "out", size=16)
     record = json.loads((folder / RECORD_FILE).read_text())
-    old = {key: value for key, value in record.items() if key not in ("spacing", "volumes", "warnings")}
+    old = {key: value for key, value in record.items() if key not in ("spacing", "volumes", "warnings", "seal")}
+    old["format"] = 1
     del old["conversion"]["spacing"]
+    old["files"] = {name: size for name, (size, _) in old["files"].items()}
     (folder / RECORD_FILE).write_text(json.dumps(old))
     dataset = open_prepared(folder)
     assert dataset.spacing is None and dataset.affine is not None and dataset.size == 4

@@ -286,3 +286,30 @@ def test_formats_that_nobody_reads_are_named(tmp_path):
     with pytest.raises(InputError, match=r"unknown format \.xyz"):
         read_file(tmp_path / "a.xyz")
     assert ".tif" in readers.SUFFIXES
+
+
+def test_gray_palettes_stay_one_channel(tmp_path):
+    indices = RNG.integers(0, 256, (9, 7), dtype=np.uint8)
+    ramp = np.arange(255, -1, -1, dtype=np.uint16) * 257
+    for name, colours in (("gray", [ramp] * 3), ("colour", [ramp, ramp, ramp[::-1]])):
+        tifffile.imwrite(tmp_path / f"{name}.tif", indices, photometric="palette", colormap=np.stack(colours))
+    (gray,) = read_file(tmp_path / "gray.tif")
+    np.testing.assert_array_equal(gray.pixels[..., 0], 255 - indices)
+    assert gray.pixels.shape == (9, 7, 1) and read_file(tmp_path / "colour.tif")[0].pixels.shape == (9, 7, 3)
+
+
+def test_a_file_is_read_as_itself_alone(tmp_path):
+    for name, value in (("other", 700), ("mine", 3)):
+        options = {"ome": True, "photometric": "minisblack", "compression": "zlib", "metadata": {"axes": "ZYX"}}
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", np.full((2, 8, 8), value, np.uint16), **options)
+    with tifffile.TiffFile(tmp_path / "other.ome.tif") as tiff:
+        identifier = tiff.ome_metadata.split('UUID="')[1].split('"')[0]
+    link = f'<UUID FileName="other.ome.tif">{identifier}</UUID>'
+    with tifffile.TiffFile(tmp_path / "mine.ome.tif", mode="r+") as tiff:
+        plain = '<TiffData IFD="0" PlaneCount="2"/>'
+        assert plain in tiff.ome_metadata
+        text = tiff.ome_metadata.replace(plain, f'<TiffData IFD="0" PlaneCount="2">{link}</TiffData>')
+        tiff.pages[0].tags["ImageDescription"].overwrite(text)
+    with tifffile.TiffFile(tmp_path / "mine.ome.tif") as tiff:
+        assert (tiff.asarray() == 700).all()  # what a reader that follows the name returns
+    assert (read_file(tmp_path / "mine.ome.tif", 3)[0].pixels == 3).all()
