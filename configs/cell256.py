@@ -21,11 +21,10 @@ from jaxgan.config import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 
 
-def preset() -> Config:
+def get_config() -> Config:
     """The settings for about a hundred maps; flips and turns double as eight times the data."""
     return Config(
         data=DataConfig(size=256, channels=1),
@@ -43,8 +42,3 @@ def preset() -> Config:
             num_samples=16,
         ),
     )
-
-
-def get_config():
-    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
-    return to_config_dict(preset())

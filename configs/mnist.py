@@ -21,12 +21,11 @@ from jaxgan.config import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 from jaxgan.config.presets import choose
 
 
-def preset(variant: str = "gan") -> Config:
+def get_config(variant: str = "gan") -> Config:
     """The settings of one variant: gan, wgan_gp, wgan_clip or quickstart."""
     objective, optimizer, generator_norm, batch_size = choose(
         {
@@ -70,8 +69,3 @@ def preset(variant: str = "gan") -> Config:
             early_stopping_patience=10 if variant == "gan" else 0,
         ),
     )
-
-
-def get_config(variant: str = "gan"):
-    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
-    return to_config_dict(preset(variant))

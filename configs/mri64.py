@@ -20,11 +20,10 @@ from jaxgan.config import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 
 
-def preset() -> Config:
+def get_config() -> Config:
     """The settings: ngf = ndf = 32, batch 4."""
     return Config(
         data=DataConfig(size=64, spatial_rank=3, channels=1, labelled=True, normalise="percentile"),
@@ -41,8 +40,3 @@ def preset() -> Config:
             num_samples=8,
         ),
     )
-
-
-def get_config():
-    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
-    return to_config_dict(preset())

@@ -20,11 +20,10 @@ from jaxgan.config import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 
 
-def preset() -> Config:
+def get_config() -> Config:
     """The settings for some thousand patches: tissue has no upright, and its colours vary with the stain."""
     return Config(
         data=DataConfig(size=256, channels=3),
@@ -44,8 +43,3 @@ def preset() -> Config:
             num_samples=16,
         ),
     )
-
-
-def get_config():
-    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
-    return to_config_dict(preset())

@@ -18,11 +18,10 @@ from jaxgan.config import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 
 
-def preset() -> Config:
+def get_config() -> Config:
     """The settings: latent 100, ngf = ndf = 64, RMSprop 5e-5, five clipped critic updates an iteration."""
     return Config(
         data=DataConfig(size=28, channels=1),
@@ -37,8 +36,3 @@ def preset() -> Config:
             sample_every_epochs=5.0,
         ),
     )
-
-
-def get_config():
-    """The same as a locked `ml_collections.ConfigDict`, for overrides from the command line."""
-    return to_config_dict(preset())

@@ -25,7 +25,8 @@ import numpy as np
 from jaxgan.benchmark import quality_row
 from jaxgan.commands import cli
 from jaxgan.config import Config
-from jaxgan.config.presets import load_preset, override
+from jaxgan.config.overrides import override
+from jaxgan.config.presets import load_config
 from jaxgan.errors import InputError
 from jaxgan.evaluation import parse_metrics
 from jaxgan.files import write_json
@@ -53,7 +54,7 @@ def parse_row(text: str, data: Config | None) -> tuple[str, str, Config]:
         if data is None:
             raise InputError(f"--row {text!r}: a peer takes its data settings from the row before: put a preset first")
         return name.strip(), spec.removeprefix("peer:"), data
-    return name.strip(), "", override(load_preset(spec), overrides)
+    return name.strip(), "", override(load_config(spec), overrides)
 
 
 def plan(args: Any) -> list[Path]:

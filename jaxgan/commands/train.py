@@ -18,6 +18,7 @@ from pathlib import Path
 from jaxgan.commands import cli
 from jaxgan.config import Config, presets
 from jaxgan.config.fields import describe_fields
+from jaxgan.config.overrides import override
 from jaxgan.errors import InputError
 
 
@@ -43,7 +44,7 @@ def parser() -> cli.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, or describes what would be trained; returns the process's exit status."""
     args, overrides = parser().parse_known_args(arguments)
-    config = presets.override(presets.load_preset(args.config), overrides)
+    config = override(presets.load_config(args.config), overrides)
     # One line each, as errors are; where in our code a warning arose is no help to the user.
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
 

@@ -10,7 +10,6 @@ from jaxgan.config.schema import (
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
-    to_config_dict,
 )
 
 __all__ = [
@@ -24,5 +23,4 @@ __all__ = [
     "ObjectiveConfig",
     "OptimizerConfig",
     "TrainConfig",
-    "to_config_dict",
 ]

@@ -58,9 +58,6 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         items = value if isinstance(value, tuple | list) else (value,)
-        if element is str:
-            # The flag library hands words joined by commas on as one word.
-            items = [part for item in items for part in str(item).split(",") if part]
         return tuple(_convert(element, item, path) for item in items)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

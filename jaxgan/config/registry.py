@@ -26,6 +26,7 @@ HOMES = {
     "SCHEDULES": "jaxgan.gan.optimizers",
     "SOURCES": "jaxgan.data.source",
     "POLICIES": "jaxgan.data.scaling",
+    "METRICS": "jaxgan.evaluation.registry",
     "NORMALISATIONS": "jaxgan.data.preparing.convert",
 }
 

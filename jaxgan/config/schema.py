@@ -1,6 +1,6 @@
 """The resolved configuration of a run: frozen dataclasses that validate every field and their combinations.
 
-`configs/*.py` give an `ml_collections.ConfigDict`; `Config.from_dict` turns it once into the dataclasses below.
+Presets, records and the command line end in the dataclasses below.
 Every error names the field, as it is written on the command line (`config.train.batch_size`), and the way out.
 """
 
@@ -263,6 +263,8 @@ class EvaluateConfig:
 
     def __post_init__(self):
         positive("evaluate", self, "every_images", "num_samples")
+        for name in self.metrics:
+            known("evaluate.metrics", name, "METRICS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,10 +336,3 @@ class Config:
     def from_record(cls, values: Mapping[str, Any]) -> Config:
         """The config that a run or a checkpoint recorded, perhaps under earlier names; raises as `from_dict`."""
         return cls.from_dict(legacy.present_fields(values))
-
-
-def to_config_dict(config: Config) -> Any:
-    """A locked `ml_collections.ConfigDict` with the fields of a config: what `get_config()` of a preset returns."""
-    from ml_collections import ConfigDict  # Here, so that the core needs nothing but jax, flax and optax.
-
-    return ConfigDict(dataclasses.asdict(config)).lock()

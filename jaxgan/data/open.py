@@ -7,10 +7,13 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxgan import files, parallel
-from jaxgan.config.schema import Config
+from jaxgan.config import Config
+from jaxgan.config.presets import as_config
 from jaxgan.data import demo
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.listing.archives import find_idx, find_npz, list_idx, list_npz
@@ -188,12 +191,16 @@ def _remembered(note: Path) -> Path | None:
 
 
 def open_data(
-    config: Config, data_dir: str | os.PathLike, run_dir: str | os.PathLike | None = None, split: str = "train"
+    config: Config | Mapping[str, Any] | str | os.PathLike,
+    data_dir: str | os.PathLike,
+    run_dir: str | os.PathLike | None = None,
+    split: str = "train",
 ) -> Dataset:
     """The data that a config and a `--data_dir` name.
 
     Args:
-      config: its `data` section says size, channels, labels and scaling.
+      config: a `Config`, nested fields or the name of a preset; its `data` section says size, channels, labels and
+        scaling.
       data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
         "demo", the 5,000 digits of `data.demo`.
       run_dir: where to prepare raw data when the folder beside them is not writable.
@@ -202,6 +209,7 @@ def open_data(
     Raises:
       InputError: nothing usable lies there.
     """
+    config = as_config(config)
     if str(data_dir) == "demo":
         return demo.digits()
     wanted = config.data

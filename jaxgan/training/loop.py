@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.config.presets import as_config
 from jaxgan.data.dataset import Dataset, describe_data
 from jaxgan.data.open import open_data
 from jaxgan.data.source import open_source
@@ -37,11 +38,16 @@ from jaxgan.training.schedule import Schedule
 from jaxgan.training.stop_signal import Interrupted, StopSignal
 
 
-def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.PathLike, resume: str = "auto") -> Path:
+def train(
+    config: Config | Mapping[str, Any] | str | os.PathLike,
+    workdir: str | os.PathLike,
+    data: Dataset | str | os.PathLike,
+    resume: str = "auto",
+) -> Path:
     """Trains until the configured length, early stopping or a stop signal, and leaves a run folder.
 
     Args:
-      config: what to train.
+      config: what to train: a `Config`, nested fields (also as a `ConfigDict`), or the name or file of a preset.
       workdir: the run's folder, made if needed.
       data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
       resume: "auto", "never", or the path of a run or checkpoint; see `run_folder.find_resume_point`.
@@ -54,6 +60,7 @@ def train(config: Config, workdir: str | os.PathLike, data: Dataset | str | os.P
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
       FloatingPointError: a loss is not finite.
     """
+    config = as_config(config)
     run_dir = Path(workdir)
     dataset = data
     if not isinstance(data, Dataset):

@@ -31,7 +31,7 @@ TINY = {
 @pytest.fixture
 def preset(tmp_path):
     path = tmp_path / "tiny.py"
-    path.write_text(f"from jaxgan.config import Config\ndef preset():\n    return Config.from_dict({TINY!r})\n")
+    path.write_text(f"from jaxgan.config import Config\ndef get_config():\n    return Config.from_dict({TINY!r})\n")
     return str(path)
 
 

@@ -22,10 +22,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     path = tmp_path_factory.mktemp("preset") / "tiny.py"
-    path.write_text(
-        "from jaxgan.config import Config, to_config_dict\n"
-        f"def get_config():\n    return to_config_dict(Config.from_dict({TINY!r}))\n"
-    )
+    path.write_text(f"from jaxgan.config import Config\ndef get_config():\n    return Config.from_dict({TINY!r})\n")
     return path
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jaxgan.config import Config, preset_files
-from jaxgan.config.presets import load_config, load_preset, override, title
+from jaxgan.config.overrides import override
+from jaxgan.config.presets import load_config, title
 from jaxgan.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,7 +25,7 @@ def test_every_way_to_name_a_preset_works_from_any_folder(spec, tmp_path, monkey
 def test_a_file_of_the_users_own_goes_before_ours(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
-    mine = "from jaxgan.config import Config\ndef preset():\n    return Config(seed=7)\n"
+    mine = "from jaxgan.config import Config\ndef get_config():\n    return Config(seed=7)\n"
     (tmp_path / "configs" / "mnist.py").write_text(mine)
     assert load_config("configs/mnist.py").seed == 7
     assert load_config("mnist").seed == 0
@@ -34,7 +35,7 @@ def test_the_config_of_a_run_repeats_it(tmp_path):
     config = load_config("mri64")
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     assert load_config(str(tmp_path / "config.json")) == config
-    changed = override(load_preset(str(tmp_path / "config.json")), ["--config.train.batch_size=3"])
+    changed = override(load_config(str(tmp_path / "config.json")), ["--config.train.batch_size=3"])
     assert changed.train.batch_size == 3 and changed.generator == config.generator
 
 

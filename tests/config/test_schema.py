@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan.config import Config, to_config_dict
-from jaxgan.config.presets import load_config, load_preset, override
+import jaxgan
+from jaxgan.config import Config, legacy
+from jaxgan.config.overrides import override
+from jaxgan.config.presets import as_config, load_config
 from jaxgan.errors import InputError
 
 MNIST = str(Path(__file__).parents[2] / "configs" / "mnist.py")
@@ -55,23 +57,81 @@ def test_json_brings_back_the_same_config():
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-@pytest.mark.parametrize("variant", ["gan", "wgan_gp", "wgan_clip", "quickstart"])
-def test_both_faces_of_a_preset_are_the_same_and_the_dict_is_locked(variant):
-    config_dict = load_preset(f"{MNIST}:{variant}")
-    assert Config.from_dict(config_dict.to_dict()) == load_config(f"{MNIST}:{variant}")
-    with pytest.raises(AttributeError):
-        config_dict.new_field = 1
+class ConfigDict:
+    """What the library ml_collections offers of its class of that name, as far as we call it."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def to_dict(self):
+        return self.values
+
+
+@pytest.mark.parametrize("kind", [Config.from_dict, dict, ConfigDict])
+def test_whatever_stands_for_a_config_is_taken(kind):
+    config = as_config(kind({"seed": 3, "optimizer": {"lr": 1e-4}}))
+    assert config == Config.from_dict({"seed": 3, "optimizer": {"lr": 1e-4}})
+
+
+def test_the_api_takes_a_presets_name_and_refuses_what_is_no_config(tmp_path):
+    assert as_config(f"{MNIST}:wgan_gp") == as_config(Path(f"{MNIST}:wgan_gp")) == load_config(f"{MNIST}:wgan_gp")
+    with pytest.raises(InputError, match="config=3 is not valid"):
+        jaxgan.train(3, tmp_path, "demo")
+    with pytest.raises(InputError, match="no variant 'wgan'"):
+        jaxgan.train(f"{MNIST}:wgan", tmp_path, "demo")
+
+
+def test_a_preset_may_give_nested_fields(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config(seed='3'):\n    return {'seed': int(seed)}\n")
+    path = tmp_path / "mine.py"
+    assert (load_config(str(path)).seed, load_config(f"{path}:5").seed) == (3, 5)
 
 
 def test_overrides_are_typed_and_validated():
     config = override(
-        load_preset(MNIST),
+        load_config(MNIST),
         ["--config.optimizer.lr=1e-4", "--config.critic.widths=(8,16)", "--config.objective.loss", "wgan",
-         "--config.data.balanced=false", "--config.evaluate.metrics=fid,swd"],
+         "--config.data.balanced=false", "--config.evaluate.metrics=fid,swd", "--config.seed", "7"],
     )  # fmt: skip
     assert (config.optimizer.lr, config.critic.widths, config.objective.loss) == (1e-4, (8, 16), "wgan")
-    assert config.evaluate.metrics == ("fid", "swd")
+    assert (config.evaluate.metrics, config.seed) == (("fid", "swd"), 7)
     assert config.objective.resolved().penalty == "gp" and config.objective.resolved().n_critic == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config.critic.spectral"], True),
+        (["--config.critic.spectral", "--config.seed=3"], True),
+        (["--config.critic.spectral=True"], True),
+        (["--config.critic.spectral", "false"], False),
+        (["--config.critic.spectral=true", "--config.critic.spectral=0"], False),
+    ],
+)
+def test_a_bool_is_set_with_or_without_a_value(arguments, expected):
+    assert override(Config(), arguments).critic.spectral is expected
+
+
+@pytest.mark.parametrize("text", ["8,16", "(8,16)", "[8, 16]", "(8,16,)"])
+def test_tuples_are_written_as_people_write_them(text):
+    assert override(Config(), [f"--config.critic.widths={text}"]).critic.widths == (8, 16)
+
+
+def test_the_last_of_repeated_flags_counts_for_tuples_too():
+    repeated = ["--config.critic.widths=(8,4)", "--config.critic.widths=(16,)", "--config.evaluate.metrics=fid"]
+    config = override(Config(), [*repeated, "--config.evaluate.metrics=()", "--config.seed=1", "--config.seed=2"])
+    assert (config.critic.widths, config.evaluate.metrics, config.seed) == ((16,), (), 2)
+
+
+def test_earlier_values_are_taken_and_earlier_fields_are_told_their_present_names():
+    config = override(load_config(MNIST), ["--config.objective.loss=vanilla", "--config.critic.norm=spectral"])
+    assert config.objective.loss == "non_saturating"
+    assert (config.critic.norm, config.critic.spectral) == ("none", True)
+    for section, names in legacy.FIELDS.items():
+        for old, new in names.items():
+            with pytest.raises(InputError, match=f"config.{section}.{old} is not .* it is config.{section}.{new} now"):
+                override(Config(), [f"--config.{section}.{old}=0.5"])
+            assert getattr(getattr(Config.from_record({section: {old: 0.5}}), section), new) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -81,38 +141,41 @@ def test_overrides_are_typed_and_validated():
         ("--config.optimzer.lr=1", ["config.optimzer", "config.optimizer"]),
         ("--config.train.batch_size=many", ["batch_size", "many"]),
         ("--config.train.batch_size=-4", ["config.train.batch_size=-4"]),
-        ("--config.train=4", ["config.train"]),
+        ("--config.train=4", ["config.train is a section"]),
+        ("--config.train.batch_size.x=4", ["config.train.batch_size is a value"]),
+        ("--config.train.batch_size", ["config.train.batch_size has no value"]),
+        ("--config.optimizer.lr=inf", ["config.optimizer.lr='inf'"]),
+        ("--config.critic.spectral=maybe", ["config.critic.spectral='maybe'", "bool"]),
+        ("--config.critic.widths=(4,wide)", ["config.critic.widths='(4,wide)'"]),
+        ("--config.seed=[" + "[" * 500, ["config.seed="]),
+        ("--config.=4", ["config. is not"]),
         ("--learning_rate=1", ["--learning_rate"]),
         ("stray", ["stray"]),
     ],
 )
 def test_wrong_overrides_are_one_line(argument, parts):
     with pytest.raises(InputError) as caught:
-        override(load_preset(MNIST), [argument])
+        override(load_config(MNIST), [argument])
     assert all(part in str(caught.value) for part in parts), str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("spec", "part"),
-    [("configs/none.py", "no such file"), (f"{MNIST}:wgan", "choose one of gan, wgan_gp")],
+    [("configs/none.py", "no such file"), ("mnits", "no such file"), (f"{MNIST}:wgan", "choose one of gan, wgan_gp")],
 )
 def test_wrong_presets_are_one_line(spec, part):
     with pytest.raises(InputError, match=part):
-        load_preset(spec)
+        load_config(spec)
 
 
 def test_a_preset_file_without_get_config(tmp_path):
     (tmp_path / "mine.py").write_text("x = 1\n")
     with pytest.raises(InputError, match="get_config"):
-        load_preset(str(tmp_path / "mine.py"))
+        load_config(str(tmp_path / "mine.py"))
 
 
 def test_combinations_that_run_but_are_ill_advised_warn_with_the_reason():
     config = Config.from_dict({"critic": {"norm": "batch"}, "objective": {"penalty": "gp"}})
     assert any("couples the samples" in warning for warning in config.warnings())
     assert not Config().warnings()
-
-
-def test_config_dict_has_every_field():
-    assert Config.from_dict(to_config_dict(Config()).to_dict()) == Config()
