@@ -28,5 +28,7 @@ def _flag(section: str, field: dataclasses.Field) -> str:
     return f"    --config.{section}{field.name}={value if value != '' else repr(value)}"
 
 
-def _prose(section: object) -> str:
-    return textwrap.indent(inspect.getdoc(section) or "", "  ")
+def _prose(section: type) -> str:
+    """The docstring of a section, and of what it shares with others."""
+    classes = [cls for cls in section.__mro__ if dataclasses.is_dataclass(cls)]
+    return "\n".join(textwrap.indent(inspect.getdoc(cls) or "", "  ") for cls in classes)
