@@ -7,6 +7,7 @@ from functools import partial
 
 import jax
 
+from jaxgan.augment import adaptive
 from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
@@ -75,6 +76,8 @@ def build_gan(
         config.data.shape,
         config.generator.latent_dim,
     )
+    if gan.augment is not None:
+        state = state._replace(augment=gan.augment.initial())
     return gan, state
 
 
@@ -89,4 +92,17 @@ def _augment(config: Config) -> Augment | None:
     wanted = config.diffaugment
     if not wanted.policy:
         return None
-    return Augment(lambda state, keys, images: augment_both(wanted.policy, wanted.probability, keys, images))
+    if not wanted.adaptive:
+        return Augment(lambda state, keys, images: augment_both(wanted.policy, wanted.probability, keys, images))
+    return Augment(
+        lambda state, keys, images: augment_both(wanted.policy, state.probability, keys, images),
+        partial(
+            adaptive.update,
+            target=wanted.target,
+            highest=wanted.highest,
+            ramp_images=wanted.ramp_images,
+            batch_size=config.train.batch_size,
+            n_critic=config.objective.resolved().n_critic,
+        ),
+        adaptive.initial,
+    )

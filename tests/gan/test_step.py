@@ -1,5 +1,6 @@
 """The iteration: devices do not matter, K iterations a call do not matter, and each network leaves the other alone."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -11,7 +12,8 @@ from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.step import GAN, critic_update, generator_update, train_many, train_step
+from jaxgan.gan.step import GAN, Augment, critic_update, generator_update, train_many, train_step
+from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
 BATCH, CLASSES = 8, 3
 
@@ -52,6 +54,12 @@ GAMES = {
         "data": {"labelled": True},
         "critic": {"conditioning": "projection"},
         "augment": {"flip": 0.5, "noise": 0.5},
+        "diffaugment": {"policy": ["color", "translation", "cutout"]},
+    },
+    "adaptively augmented, R1 before it": {
+        "objective": {"loss": "hinge", "penalty": "r1"},
+        # The probability is 1/2 after two iterations.
+        "diffaugment": {"policy": ["turn", "scale", "contrast"], "adaptive": True, "ramp_images": 64, "target": -1.0},
     },
     "batch norm in a relativistic critic": {
         "critic": {"norm": "batch"},
@@ -85,12 +93,15 @@ def test_four_devices_give_the_gradients_and_parameters_of_one(name):
         # A change is the difference of two rounded parameters: it is known to the spacing of floats there.
         spacing = max(np.spacing(np.abs(leaf).max()) for leaf in jax.tree.leaves(getattr(state_alone, network).params))
         jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-5 * largest + 2 * spacing), got, want)
+    assert metrics.keys() == expected_metrics.keys()
     for key in metrics:
         np.testing.assert_allclose(metrics[key][0], expected_metrics[key][0], rtol=1e-4, atol=1e-5, err_msg=key)
 
     after, _ = many(parallel.replicate(state), (), parallel.split_batch(batch_refs), np.int32(3))
     expected, _ = one(state_alone, (), batch_refs, np.int32(3))
     jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-5), after, expected)
+    if game.get("diffaugment", {}).get("adaptive"):
+        assert float(after.augment.probability) == 0.5
 
 
 def test_train_many_equals_calls_of_train_step():
@@ -197,6 +208,49 @@ def test_the_critic_rises_on_reals_and_the_generator_follows_it():
     after, metrics = generator_update(gan, state, real, None)
     np.testing.assert_allclose(after.generator.params["g"], 1.0 - metrics["generator_loss"], rtol=1e-6)
     np.testing.assert_allclose(after.ema_params["g"], (1.0 + after.generator.params["g"]) / 2, rtol=1e-6)
+
+
+def augmented_game(apply, **fields):
+    return linear_game(augment=Augment(lambda state, keys, images: apply(keys, images)), **fields)
+
+
+def test_both_networks_see_augmented_samples_and_gradients_pass_through():
+    gan, state = augmented_game(lambda keys, images: 5.0 * images)
+    plain, _ = linear_game()
+    real = jnp.full((6, 4), 3.0)
+    (_, found), (_, wanted) = (critic_update(game, state, real, None) for game in (gan, plain))
+    np.testing.assert_allclose(found["wasserstein"], 5.0 * wanted["wasserstein"], rtol=1e-6)
+    (_, found), (_, wanted) = (generator_update(game, state, real, None) for game in (gan, plain))
+    np.testing.assert_allclose(found["generator_loss"], 5.0 * wanted["generator_loss"], rtol=1e-6)
+    np.testing.assert_allclose(found["generator_gradient_norm"], 5.0 * wanted["generator_gradient_norm"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "slope"), [("r1", 5.0), ("r2", 5.0), ("gp", 1.0)])
+def test_zero_centred_penalties_are_taken_before_the_augmentation_and_others_after(name, slope):
+    before = name in BEFORE_AUGMENTATION
+    gan, state = augmented_game(
+        lambda keys, images: 5.0 * images, penalty=PENALTIES[name], penalty_before_augment=before
+    )
+    _, metrics = critic_update(gan, state, jnp.ones((6, 4)), None)
+    # The critic is the mean of four values: its gradient has length 1/2, that before an augmentation five times it.
+    length = slope / 2
+    wanted = 0.5 * length**2 if before else (length - 1) ** 2
+    np.testing.assert_allclose(metrics["gradient_penalty"], wanted, rtol=1e-5)
+
+
+def test_a_penalty_before_the_augmentation_has_the_draws_of_the_reals_and_fakes_have_others():
+    gan, state = augmented_game(
+        lambda keys, images: images + jax.vmap(jax.random.uniform)(keys)[:, None],
+        penalty=lambda score, real, fake, keys: score(real),
+        penalty_weight=1.0,
+        penalty_before_augment=True,
+    )
+    zeros = jnp.zeros((6, 4))
+    of_reals = dataclasses.replace(gan, loss=gan.loss._replace(critic=lambda real, fake: real))
+    _, metrics = critic_update(of_reals, state, zeros, None)
+    np.testing.assert_allclose(metrics["critic_loss"], 2.0 * metrics["gradient_penalty"], rtol=1e-6)
+    silent = dataclasses.replace(gan, generator=lambda params, stats, z, labels, train: (jnp.zeros_like(z), stats))
+    assert abs(float(critic_update(silent, state, zeros, None)[1]["wasserstein"])) > 1e-3
 
 
 def test_clipping_bounds_every_weight_after_every_update():
