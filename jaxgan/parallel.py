@@ -99,9 +99,14 @@ def device_count() -> int:
     return jax.device_count()
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raises `InputError` unless the global batch divides by the number of devices."""
+def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
+    """Raises `InputError` unless the global batch divides by the number of devices, and each share into its parts."""
     devices = device_count()
+    if batch_size % (devices * accumulate) and not batch_size % devices:
+        raise InputError(
+            f"config.train.accumulate={accumulate} does not divide a device's {batch_size // devices} samples"
+            f" (config.train.batch_size={batch_size} on {devices} devices): choose a divisor of them"
+        )
     if batch_size % devices:
         lower = batch_size - batch_size % devices
         near = f"{lower} or {lower + devices}" if lower else str(devices)

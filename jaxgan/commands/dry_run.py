@@ -32,7 +32,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
     Raises:
       InputError: the data or the batch size do not fit.
     """
-    parallel.check_batch_size(config.train.batch_size)
+    parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
         from jaxgan.data.open import open_data

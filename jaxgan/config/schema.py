@@ -124,14 +124,16 @@ class ObjectiveConfig:
     `penalty="auto"` means "gp" for a Wasserstein loss without clipping, otherwise "none"; `n_critic=0` means 5 for a
     Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work.
     `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
-    `drift_weight` scales the mean square of the reals' scores in the critic's loss; `weight_clip` 0 means no weight
-    clipping. `auxiliary_weight` scales the auxiliary classifier's cross-entropy.
+    `r1_weight` adds R1, on the reals, beside the penalty. `drift_weight` scales the mean square of the reals' scores in
+    the critic's loss; `weight_clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's
+    cross-entropy.
     """
 
     loss: str = "wgan"
     penalty: str = "auto"
     penalty_weight: float = 10.0
     penalty_interval: int = 1
+    r1_weight: float = 0.0
     drift_weight: float = 0.0
     weight_clip: float = 0.0
     n_critic: int = 0
@@ -141,7 +143,16 @@ class ObjectiveConfig:
         known("objective.loss", self.loss, "LOSSES")
         known("objective.penalty", self.penalty, "PENALTIES", "auto", "none")
         positive("objective", self, "penalty_interval")
-        not_negative("objective", self, "n_critic", "penalty_weight", "drift_weight", "weight_clip", "auxiliary_weight")
+        not_negative(
+            "objective",
+            self,
+            "n_critic",
+            "penalty_weight",
+            "r1_weight",
+            "drift_weight",
+            "weight_clip",
+            "auxiliary_weight",
+        )
         if self.weight_clip and self.penalty not in ("auto", "none"):
             raise InputError(
                 f"config.objective.weight_clip={self.weight_clip} and config.objective.penalty={self.penalty!r} both"
@@ -195,7 +206,8 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The run. An iteration is n_critic critic updates and one generator update; `batch_size` counts all devices.
+    """The run. An iteration is n_critic critic updates and one generator update; `batch_size` counts all devices;
+    `accumulate` parts of a device's share of it go through the networks one after another, to save memory.
 
     `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
     shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
@@ -207,6 +219,7 @@ class TrainConfig:
     """
 
     batch_size: int = 64
+    accumulate: int = 1
     epochs: float = 200.0
     iterations: int = 0
     precision: str = "float32"
@@ -225,7 +238,16 @@ class TrainConfig:
     early_stopping_patience: int = 0
 
     def __post_init__(self):
-        positive("train", self, "batch_size", "epochs", "log_every_iterations", "num_samples", "ema_halflife_images")
+        positive(
+            "train",
+            self,
+            "batch_size",
+            "accumulate",
+            "epochs",
+            "log_every_iterations",
+            "num_samples",
+            "ema_halflife_images",
+        )
         not_negative(
             "train",
             self,
@@ -293,6 +315,19 @@ class Config:
             "critic.conditioning",
             self.critic.conditioning,
             "needs labelled data: set config.data.labelled=True",
+        )
+        coupled = [name for name in ("generator", "critic") if getattr(self, name).norm == "batch"]
+        require(
+            self.train.accumulate == 1 or not coupled,
+            "train.accumulate",
+            self.train.accumulate,
+            f"batch norm would see a part of the batch: choose another config.{(coupled or ['generator'])[0]}.norm",
+        )
+        require(
+            self.train.batch_size % self.train.accumulate == 0,
+            "train.accumulate",
+            self.train.accumulate,
+            f"it must divide config.train.batch_size={self.train.batch_size} (and a device's share of it)",
         )
         objective = self.objective.resolved()
         bounded = objective.penalty != "none" or objective.weight_clip or self.critic.spectral

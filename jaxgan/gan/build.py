@@ -59,12 +59,14 @@ def build_gan(
         penalty_weight=objective.penalty_weight,
         penalty_interval=objective.penalty_interval,
         penalty_before_augment=objective.penalty in BEFORE_AUGMENTATION,
+        r1_weight=objective.r1_weight,
         drift_weight=objective.drift_weight,
         weight_clip=objective.weight_clip,
         auxiliary_weight=objective.auxiliary_weight,
         symmetry=_symmetry(config),
         augment=_augment(config),
         couples_samples=config.critic.norm == "batch",
+        accumulate=config.train.accumulate,
         axis_name=axis_name,
     )
     state = create_state(

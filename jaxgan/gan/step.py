@@ -7,7 +7,7 @@ every random number is keyed by the sample's place in the GLOBAL batch. So the n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from jax import lax
 
 from jaxgan.gan.state import ApplyFn, GANState, NetState
 from jaxgan.objectives.losses import Loss, classification
-from jaxgan.objectives.penalties import Penalty
+from jaxgan.objectives.penalties import Penalty, r1
 
 Array = jax.Array
 Tree = Any
@@ -74,6 +74,7 @@ class GAN:
       penalty_interval: it is applied at every such critic update, that much stronger.
       penalty_before_augment: whether the penalty's gradient is with respect to the images before `augment`, as that of
         R1 is (Karras et al. 2020, arXiv:2006.06676), or as the critic sees them.
+      r1_weight: factor of R1 in the critic's loss, beside the penalty and as often as it.
       drift_weight: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
       weight_clip: bound of every critic parameter after each update, or 0.
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
@@ -81,6 +82,8 @@ class GAN:
       augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
       couples_samples: whether the critic mixes the samples of a batch (batch norm): then reals and fakes pass
         through it apart.
+      accumulate: parts of a device's batch that go through the networks one after another, to save memory; the
+        gradient is that of the whole batch up to rounding (no network may couple samples).
       axis_name: the mapped axis over devices, or None.
     """
 
@@ -96,12 +99,14 @@ class GAN:
     penalty_weight: float = 10.0
     penalty_interval: int = 1
     penalty_before_augment: bool = False
+    r1_weight: float = 0.0
     drift_weight: float = 0.0
     weight_clip: float = 0.0
     auxiliary_weight: float = 1.0
     symmetry: Callable[[Array, Array], Array] | None = None
     augment: Augment | None = None
     couples_samples: bool = False
+    accumulate: int = 1
     axis_name: str | None = None
 
 
@@ -117,33 +122,36 @@ def critic_update(
       labels: int32 `[B]` or None; the fakes take the labels of the reals.
       update: which of the iteration's critic updates this is.
     """
-    keys = _sample_keys(gan, state, update, len(real))
-    real = _with_symmetry(gan, keys, real)
-    fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
-    seen = _augmented(gan, state, keys, real, _AUGMENT_REAL), _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
 
-    def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
-        (real_scores, real_logits), (fake_scores, _), stats = _score_pair(
-            gan, params, state.critic.stats, *seen, labels
-        )
-        loss = jnp.mean(gan.loss.critic(real_scores, fake_scores))
-        metrics = {"wasserstein": jnp.mean(real_scores) - jnp.mean(fake_scores)}
-        if gan.augment is not None and gan.augment.update is not None:
-            metrics["score_sign"] = jnp.mean(jnp.sign(real_scores))
-        if gan.drift_weight:
-            loss += gan.drift_weight * jnp.mean(real_scores**2)
-        if real_logits is not None:
-            loss += gan.auxiliary_weight * jnp.mean(classification(real_logits, labels))
-            metrics["accuracy"] = jnp.mean(jnp.argmax(real_logits, -1) == labels, dtype=jnp.float32)
-        if gan.penalty is None:
+    def part(keys: Array, real: Array, labels: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
+        real = _with_symmetry(gan, keys, real)
+        fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
+        seen = _augmented(gan, state, keys, real, _AUGMENT_REAL), _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
+
+        def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
+            (real_scores, real_logits), (fake_scores, _), stats = _score_pair(
+                gan, params, state.critic.stats, *seen, labels
+            )
+            loss = jnp.mean(gan.loss.critic(real_scores, fake_scores))
+            metrics = {"wasserstein": jnp.mean(real_scores) - jnp.mean(fake_scores)}
+            if gan.augment is not None and gan.augment.update is not None:
+                metrics["score_sign"] = jnp.mean(jnp.sign(real_scores))
+            if gan.drift_weight:
+                loss += gan.drift_weight * jnp.mean(real_scores**2)
+            if real_logits is not None:
+                loss += gan.auxiliary_weight * jnp.mean(classification(real_logits, labels))
+                metrics["accuracy"] = jnp.mean(jnp.argmax(real_logits, -1) == labels, dtype=jnp.float32)
             metrics["gradient_penalty"] = jnp.zeros(())
-        else:
-            pair = (real, fake) if gan.penalty_before_augment else seen
-            penalty, metrics["gradient_penalty"] = _penalty(gan, params, state, *pair, labels, keys, update)
-            loss += gan.penalty_weight * penalty
-        return loss, (stats, metrics | {"critic_loss": loss})
+            for name, penalty, weight, before in _penalties(gan):
+                pair = (real, fake) if before else seen
+                value, metrics[name] = _penalty(gan, penalty, before, params, state, *pair, labels, keys, update)
+                loss += weight * value
+            return loss, (stats, metrics | {"critic_loss": loss})
 
-    gradient, (stats, metrics) = jax.grad(objective, has_aux=True)(state.critic.params)
+        return jax.grad(objective, has_aux=True)(state.critic.params)
+
+    keys = _sample_keys(gan, state, update, len(real))
+    gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels)
     critic, norm = _descend(gan, gan.critic_optimizer, state.critic, gradient, stats)
     if gan.weight_clip:
         critic = critic._replace(
@@ -161,24 +169,30 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
       real: float32 `[B, *S, C]`; looked at by relative losses only.
       labels: int32 `[B]` of the samples to make, or None.
     """
+
+    def part(keys: Array, real: Array, labels: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
+        z = _latents(gan, keys)
+
+        def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
+            fake, stats = gan.generator(params, state.generator.stats, z, labels, train=True)
+            seen_fake = _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
+            if gan.loss.relative:
+                seen = _augmented(gan, state, keys, _with_symmetry(gan, keys, real), _AUGMENT_REAL)
+                (real_scores, _), (fake_scores, logits), _ = _score_pair(
+                    gan, *state.critic[:2], seen, seen_fake, labels
+                )
+            else:
+                (fake_scores, logits), _ = gan.critic(*state.critic[:2], seen_fake, labels, train=True)
+                real_scores = jnp.zeros_like(fake_scores)
+            loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
+            if logits is not None:
+                loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
+            return loss, (stats, {"generator_loss": loss})
+
+        return jax.grad(objective, has_aux=True)(state.generator.params)
+
     keys = _sample_keys(gan, state, gan.n_critic, len(real))
-    z = _latents(gan, keys)
-
-    def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
-        fake, stats = gan.generator(params, state.generator.stats, z, labels, train=True)
-        seen_fake = _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
-        if gan.loss.relative:
-            seen = _augmented(gan, state, keys, _with_symmetry(gan, keys, real), _AUGMENT_REAL)
-            (real_scores, _), (fake_scores, logits), _ = _score_pair(gan, *state.critic[:2], seen, seen_fake, labels)
-        else:
-            (fake_scores, logits), _ = gan.critic(*state.critic[:2], seen_fake, labels, train=True)
-            real_scores = jnp.zeros_like(fake_scores)
-        loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
-        if logits is not None:
-            loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
-        return loss, (stats, {"generator_loss": loss})
-
-    gradient, (stats, metrics) = jax.grad(objective, has_aux=True)(state.generator.params)
+    gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels)
     generator, norm = _descend(gan, gan.generator_optimizer, state.generator, gradient, stats)
     decay = gan.ema_decay(state.step)
     average = partial(jax.tree.map, lambda old, new: new + decay * (old - new))
@@ -214,8 +228,8 @@ def train_step(
     state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), batch_refs))
     last = jax.tree.map(lambda leaf: leaf[-1], batch_refs)
     state, generator_metrics = generator_update(gan, state, *load_batch(data, last))
-    # Only the penalty may be missing: elsewhere a NaN must show.
-    means = {name: jnp.nanmean if name == "gradient_penalty" else jnp.mean for name in metrics}
+    # Only a lazy penalty may be missing: elsewhere a NaN must show.
+    means = {name: jnp.nanmean if name.endswith("_penalty") else jnp.mean for name in metrics}
     metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
     metrics = _mean_over_devices(gan, metrics)
     if gan.augment is not None and gan.augment.update is not None:
@@ -297,8 +311,18 @@ def _score_pair(
     return (scores[:split], halves[0]), (scores[split:], halves[1]), stats
 
 
+def _penalties(gan: GAN) -> Iterator[tuple[str, Penalty, float, bool]]:
+    """(reported name, penalty, weight, whether on the images before `augment`) of each penalty of the game."""
+    if gan.penalty is not None:
+        yield "gradient_penalty", gan.penalty, gan.penalty_weight, gan.penalty_before_augment
+    if gan.r1_weight:
+        yield "r1_penalty", r1, gan.r1_weight, True
+
+
 def _penalty(
     gan: GAN,
+    penalty: Penalty,
+    before_augment: bool,
     params: Tree,
     state: GANState,
     real: Array,
@@ -310,20 +334,41 @@ def _penalty(
     """The penalty as it enters the loss, and as it is reported."""
 
     def score(x: Array) -> Array:
-        if gan.penalty_before_augment:
+        if before_augment:
             x = _augmented(gan, state, keys, x, _AUGMENT_REAL)
         (scores, _), _ = gan.critic(params, state.critic.stats, x, labels, train=True)
         return scores
 
     def value() -> Array:
-        return jnp.mean(gan.penalty(score, real, fake, _stream(keys, _PENALTY)))
+        return jnp.mean(penalty(score, real, fake, _stream(keys, _PENALTY)))
 
     if gan.penalty_interval == 1:
-        penalty = value()
-        return penalty, penalty
+        now = value()
+        return now, now
+    # The whole penalty enters this very update, so the optimizer needs no correction: lazy regularisation as a step of
+    # its own (Karras et al. 2020, arXiv:1912.04958) makes more steps than it replaces, and corrects its rate for them.
     due = (state.step * gan.n_critic + update) % gan.penalty_interval == 0
-    penalty = lax.cond(due, value, lambda: jnp.zeros(()))
-    return gan.penalty_interval * penalty, jnp.where(due, penalty, jnp.nan)
+    now = lax.cond(due, value, lambda: jnp.zeros(()))
+    return gan.penalty_interval * now, jnp.where(due, now, jnp.nan)
+
+
+def _mean_over_parts(count: int, part: Callable[..., Tree], *samples: Array | None) -> Tree:
+    """The mean of `part(*samples)` over equal, contiguous parts of the samples, one after another.
+
+    Statistics that do not depend on the samples (spectral norm's vectors) are the same in every part, and their mean
+    is they themselves.
+    """
+    if count == 1:
+        return part(*samples)
+    parts = jax.tree.map(lambda leaf: leaf.reshape(count, -1, *leaf.shape[1:]), samples)
+    shapes = jax.eval_shape(part, *jax.tree.map(lambda leaf: leaf[0], parts))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    def add(total: Tree, one: Tree) -> tuple[Tree, None]:
+        return jax.tree.map(jnp.add, total, part(*one)), None
+
+    total, _ = lax.scan(add, zeros, parts)
+    return jax.tree.map(lambda leaf: leaf / count, total)
 
 
 def _mean_over_devices(gan: GAN, tree: Tree) -> Tree:

@@ -15,7 +15,7 @@ from jaxgan.gan.step import METRICS
 def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
     """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
     settings = config.train
-    parallel.check_batch_size(settings.batch_size)
+    parallel.check_batch_size(settings.batch_size, settings.accumulate)
     if tuple(dataset.shape) != config.data.shape:
         raise InputError(
             f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"

@@ -282,6 +282,38 @@ def test_lazy_penalty_is_due_at_its_interval_and_that_much_stronger():
     np.testing.assert_allclose(after.critic.params["c"] - base, -1.5, atol=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["wgan", "relativistic"])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss):
+    images, labels = reals(1)
+    after = []
+    for accumulate in (1, 4):
+        gan, state = make(
+            generator={"norm": "instance", "spectral": True},
+            critic={"conditioning": "projection", "norm": "layer", "spectral": True},
+            data={"labelled": True},
+            objective={"loss": loss, "penalty": "gp", "r1_weight": 0.5},
+            optimizer={"name": "sgd", "lr": 0.1, "beta1": 0.0},
+            train={"accumulate": accumulate},
+            augment={"flip": 0.5},
+            diffaugment={"policy": ("translation", "cutout")},
+        )
+        state, critic_metrics = critic_update(gan, state, images[0, 0], labels[0, 0], 0)
+        state, generator_metrics = generator_update(gan, state, images[0, 1], labels[0, 1])
+        after.append((state.generator[:2], state.critic[:2], critic_metrics, generator_metrics))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-6), *after)
+
+
+def test_r1_stands_beside_another_penalty():
+    real = jnp.full((6, 4), 3.0)
+    plain, state = linear_game()
+    both, _ = linear_game(penalty=lambda score, real, fake, keys: 2.0 * score(real), penalty_weight=0.5, r1_weight=8.0)
+    base = critic_update(plain, state, real, None)[0].critic.params["c"]
+    after, metrics = critic_update(both, state, real, None)
+    # score = c * mean(x): penalty's derivative in c is 0.5 * 2 * 3; R1 = c^2 / 8 has 8 * 2 * c / 8.
+    np.testing.assert_allclose(after.critic.params["c"] - base, -(3.0 + 2.0), atol=1e-5)
+    np.testing.assert_allclose((metrics["gradient_penalty"], metrics["r1_penalty"]), (6.0, 1 / 8), rtol=1e-5)
+
+
 def test_ema_half_life_counts_images():
     decay = partial(ema_decay, batch_size=8, halflife_images=80.0, rampup=0.0)
     np.testing.assert_allclose(decay(jnp.int32(5)) ** 10, 0.5, rtol=1e-5)
