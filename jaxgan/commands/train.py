@@ -95,5 +95,7 @@ def _preview(config: Config, data_dir: str, path: Path) -> None:
         raise InputError(f"--augment_preview {path} exists: give another file")
     dataset = open_data(config, data_dir)
     chosen = np.linspace(0, dataset.size - 1, min(4, dataset.size)).astype(int)
-    preview(path, np.asarray(dataset.scaling.decode(dataset.read(chosen))), config.augment, config.seed)
+    preview(
+        path, np.asarray(dataset.scaling.decode(dataset.read(chosen))), config.augment, config.diffaugment, config.seed
+    )
     print(path)

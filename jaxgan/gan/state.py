@@ -36,8 +36,7 @@ class GANState(NamedTuple):
       critic: the critic.
       ema_params: exponential moving average of the generator's parameters: what is sampled and judged.
       ema_stats: running statistics of the averaged generator itself, as last measured (`averaging`).
-      augment: state of an adaptive augmentation; empty while none is used.
-      stage: state of a growing architecture; empty while none is used.
+      augment: state of an adaptive augmentation (see `step.Augment`); empty where none is used.
     """
 
     step: Array
@@ -47,7 +46,6 @@ class GANState(NamedTuple):
     ema_params: Tree
     ema_stats: Tree
     augment: Tree = ()
-    stage: Tree = ()
 
 
 class ApplyFn(Protocol):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
-from jaxgan.config.augmentation import OPERATIONS, Augmentation
+from jaxgan.config.augmentation import OPERATIONS, Augmentation, DiffAugmentation
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.pictures import image_grid
@@ -19,16 +20,23 @@ from jaxgan.reporting.sample_figures import show
 _ROWS = 6
 
 
-def preview(path: str | os.PathLike, images: np.ndarray, config: Augmentation, seed: int = 0) -> Path:
-    """Draws a few samples, each operation of `config` alone on them, and twice all together as in training.
+def preview(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    config: Augmentation,
+    both: DiffAugmentation | None = None,
+    seed: int = 0,
+) -> Path:
+    """Draws a few samples, each operation alone on them, and twice all together as the critic sees reals.
 
-    An operation stands alone with probability 1, so that its strength shows; "all" has the probabilities of
-    `config`.
+    An operation stands alone with probability 1, so that its strength shows; "all" has the probabilities of training,
+    an adaptive one at its highest.
 
     Args:
       path: PNG file, replaced if it exists.
       images: float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`; the first 6 are shown.
-      config: the augmentation.
+      config: the augmentation of the reals.
+      both: that of reals and fakes, if any.
       seed: seed of the key.
 
     Returns:
@@ -39,8 +47,12 @@ def preview(path: str | os.PathLike, images: np.ndarray, config: Augmentation, s
     """
     import jax
 
-    if not config.active:
-        raise InputError(f"no augmentation is on: set config.augment.{OPERATIONS[0]} or another above 0")
+    both = both or DiffAugmentation()
+    if not config.active and not both.policy:
+        raise InputError(
+            f"no augmentation is on: set config.augment.{OPERATIONS[0]} or another above 0,"
+            " or config.diffaugment.policy=color"
+        )
     images = np.asarray(images[:_ROWS], np.float32)
     columns = {"real": images}
     key = jax.random.key(seed)
@@ -48,9 +60,14 @@ def preview(path: str | os.PathLike, images: np.ndarray, config: Augmentation, s
     for name in config.active:
         alone = dataclasses.replace(config, **{**off, name: 1.0})
         columns[name] = np.asarray(augment(key, images, alone))
+    keys = jax.random.split(key, len(images))
+    for name in both.policy:
+        columns[f"both: {name}"] = np.asarray(augment_both((name,), 1.0, keys, images))
+    probability = both.highest if both.adaptive else both.probability
     for name in ("all", "all, again"):
         key, used = jax.random.split(key)
-        columns[name] = np.asarray(augment(used, images, config))
+        keys = jax.random.split(used, len(images))
+        columns[name] = np.asarray(augment_both(both.policy, probability, keys, augment(used, images, config)))
     height, width, _ = image_grid(images, columns=1).shape
     figure = new_figure(1.5 * len(columns), 0.3 + 1.5 * height / width)
     panels = figure.subplots(1, len(columns), squeeze=False).ravel()

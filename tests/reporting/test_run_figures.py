@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.stats import wasserstein_distance
 
-from jaxgan.config.augmentation import Augmentation
+from jaxgan.config.augmentation import Augmentation, DiffAugmentation
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.pictures import image_grid, write_grid
@@ -215,5 +215,11 @@ def test_preview_shows_each_operation_that_is_on(tmp_path, monkeypatch):
     assert len(drawn) == 5
     np.testing.assert_array_equal(drawn[0], image_grid(images[:6], columns=1))
     np.testing.assert_array_equal(drawn[1], image_grid(images[:6, ::-1, ::-1], columns=1))
-    with pytest.raises(InputError, match=r"config\.augment\.flip"):
+    drawn.clear()
+    both = DiffAugmentation(policy=("cutout",), adaptive=True)
+    preview(tmp_path / "both.png", images, Augmentation(flip=1.0), both)
+    assert len(drawn) == 5
+    cut = (drawn[2] == 128).mean()
+    assert 0.1 < cut < 0.6 and not np.array_equal(drawn[2], drawn[3])
+    with pytest.raises(InputError, match=r"config\.augment\.flip.*config\.diffaugment\.policy"):
         preview(tmp_path / "no.png", images, Augmentation())
