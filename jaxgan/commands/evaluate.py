@@ -27,6 +27,7 @@ from jaxgan import files
 from jaxgan.commands import cli
 from jaxgan.commands.compilation_cache import use_compilation_cache
 from jaxgan.commands.report import redraw
+from jaxgan.config.presets import load_config
 from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluate import Evaluation, evaluate
 from jaxgan.evaluation.evaluator import MOST_REALS
@@ -53,6 +54,7 @@ def parser() -> cli.ArgumentParser:
     add = own.add_argument
     add("--checkpoint", metavar="RUN", help="a run's folder, or one of its checkpoints")
     add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--config", metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
     add("--data_dir", metavar="DIR", help="the run's data (default: where it found them)")
     add("--num_samples", type=int, metavar="N", help="default: as many as the data, 1000 to 10000")
     add("--seed", type=int, default=0, help="of the latents (default: 0)")
@@ -79,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(path)
     else:
         use_compilation_cache()
+        if args.config:
+            load_config(args.config)  # For what it adds to the registries: the config is the run's own.
         evaluate_command(args)
     return 0
 

@@ -24,6 +24,7 @@ def parser() -> cli.ArgumentParser:
     add = own.add_argument
     add("--checkpoint", required=True, help="a run's folder, or one of its checkpoints")
     add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--config", metavar="PRESET", help="your preset file, where it adds networks or losses that the run uses")
     add("--output_dir", help="folder for the files (default: CHECKPOINT/generated/<time>)")
     add("--num_samples", type=int, default=25, help="how many (default: 25)")
     add("--labels", metavar="0,1", help="classes to make, in turn (default: all; conditional models)")
@@ -43,8 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
 
     from jaxgan.commands.compilation_cache import use_compilation_cache
+    from jaxgan.config.presets import load_config
 
     use_compilation_cache()
+    if args.config:
+        load_config(args.config)  # For what it adds to the registries: the config is the run's own.
     for path in generate_files(args):
         print(path)
     return 0

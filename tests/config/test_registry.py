@@ -113,10 +113,13 @@ def get_config():
 
 def train(folder, *flags):
     (folder / "mine.py").write_text(MINE)
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", "mine.py", "--data_dir", "demo"]
+    chosen = ["--config.objective.loss=cramped", "--config.critic.network=means", "--config.evaluate.metrics=seven"]
+    return run(folder, "train", "--config", "mine.py", "--data_dir", "demo", "--workdir", "run", *chosen, *flags)
+
+
+def run(folder, script, *flags):
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command += ["--workdir", "run", "--config.objective.loss=cramped", "--config.critic.network=means"]
-    command += ["--config.evaluate.metrics=seven", *flags]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -127,6 +130,12 @@ def test_a_loss_a_network_and_a_metric_of_a_users_own_preset_train_from_the_comm
     assert (record["objective"]["loss"], record["critic"]["network"]) == ("cramped", "means")
     (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert abs(json.loads(line)["critic_loss"]) < 1 and json.loads(line)["seven"] == 7.0
+
+    flags = ["--checkpoint", "run", "--output_dir", "out", "--num_samples", "2", "--formats", "npy"]
+    without = run(tmp_path, "generate", *flags)
+    assert without.returncode == 2 and "config.critic.network='means'" in without.stderr
+    assert run(tmp_path, "generate", *flags, "--config", "mine.py").returncode == 0
+    assert (tmp_path / "out").exists()
 
 
 def test_a_network_says_which_widths_it_takes(tmp_path):

@@ -20,6 +20,7 @@ import pytest
 
 import jaxgan
 from jaxgan.config import Config
+from jaxgan.config.presets import load_config
 from jaxgan.data.open import open_dataset
 from jaxgan.runs.metrics_log import read_metrics
 
@@ -41,6 +42,7 @@ def test_a_recorded_config_means_what_it_meant():
     assert (config.generator.norm, config.generator.spectral) == ("batch", False)
     assert (config.objective.loss, config.objective.drift_weight) == ("non_saturating", 1e-3)
     assert (config.objective.weight_clip, config.optimizer.grad_clip_norm) == (0.0, 1.0)
+    assert load_config(str(BEFORE / "run" / "config.json")) == config
 
 
 def test_a_run_goes_on_as_it_would_have(run):
