@@ -56,6 +56,7 @@ def parser() -> cli.ArgumentParser:
     add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
     add("--config", metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
     add("--data_dir", metavar="DIR", help="the run's data (default: where it found them)")
+    add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
     add("--num_samples", type=int, metavar="N", help="default: as many as the data, 1000 to 10000")
     add("--seed", type=int, default=0, help="of the latents (default: 0)")
     add("--truncation", type=float, metavar="T", help="cut latents off at +-T")
@@ -107,6 +108,13 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     wanted = needs_extractor(metrics) or ("nearest" in metrics and args.inception_weights is not None)
     extractor = choose_extractor(args.inception_weights) if wanted else None
     task = _folders(args, output) if args.checkpoint is None else _checkpoint(args, output)
+    skipped = {}
+    if task.split == "holdout" and "nearest" in metrics:
+        # Against images that the model never saw, the search would find no copy, whatever was copied.
+        metrics = [name for name in metrics if name != "nearest"]
+        skipped["nearest"] = "copies are copies of training data: --split train --metrics nearest looks for them"
+    if not metrics:
+        raise InputError("--metrics nearest compares with training data: give --split train")
     start = time.time()
     evaluation = evaluate(
         task.real.batches(),
@@ -118,6 +126,7 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         split=task.split,
         real_fingerprint=task.real.fingerprint,
     )
+    evaluation.skipped.update(skipped)
     facts = task.facts | {
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "seconds": round(time.time() - start, 1),
@@ -169,6 +178,12 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
             f"--data_dir: the data of {dataset.name} are not those that {model.run_dir} was trained on (fingerprint"
             f" {dataset.fingerprint or 'none'}, expected {model.data_fingerprint or 'none'}): give these"
         )
+    split = args.split or ("train" if dataset.held_out is None else "holdout")
+    reals = dataset if split == "train" else dataset.held_out
+    if reals is None:
+        raise InputError(
+            f"--split holdout: {dataset.name} has nothing held out; prepare it with --holdout, or leave out"
+        )
     count = int(np.clip(dataset.size, 1000, 10_000)) if args.num_samples is None else args.num_samples
     if count < 2:
         raise InputError(f"--num_samples {count} is not valid: ask for at least 2")
@@ -190,7 +205,7 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
         "truncation": args.truncation,
     }
     default = model.run_dir / "evaluation" / f"step_{model.step}-{datetime.datetime.now():%Y%m%d-%H%M%S}.json"
-    return _Task(dataset_source(dataset, MOST_REALS), generated, "train", facts, output or default)
+    return _Task(dataset_source(reals, MOST_REALS), generated, split, facts, output or default)
 
 
 def _data_dir(args: Namespace, run_dir: Path) -> str:

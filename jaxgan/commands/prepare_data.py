@@ -61,6 +61,8 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add("--size", type=int, default=256 if kind == "slides" else None, help="pixels along every axis")
     add("--channels", type=int, choices=(1, 3), help="1: gray (ITU-R 601 luma), 3: colour; default: as they are")
     add("--split", help='share held out as "test", or the names of the splits to keep, with commas')
+    add("--holdout", default="", help="share, or split, that is never trained on and that evaluation compares with")
+    add("--group", default="", help="regular expression of the subject in a name: no subject comes on both sides")
     add("--seed", type=int, default=0, help="of every random choice")
     add("--max_rejected", type=float, default=0.01, help="largest share of unusable images")
     add("--scaling", choices=POLICIES, help="default: range for uint8, else minmax over the whole set")
@@ -198,6 +200,8 @@ def summary(folder: Path) -> str:
         f"{splits} samples of {'x'.join(str(n) for n in record['shape'])} {scaling['dtype']}",
         f"scaling {scaling['policy']}: {scaling['low']:g} to {scaling['high']:g}, {scaling['clipped']} values clipped",
     ]
+    if holdout := record.get("holdout"):
+        lines.append(f"held out by {holdout['by']}: {holdout['split']!r}, {holdout['groups']} {holdout['by']}s")
     if len(record["shape"]) == 4 or record.get("spacing"):
         lines += describe_space(record)
     if record["class_names"]:

@@ -25,6 +25,8 @@ class DataConfig:
     `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
     devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
     `balanced` draws every class equally often, whatever its share of the data.
+    `holdout` is a share of raw data, or one of their splits, that is not trained on and with which evaluation compares;
+    `group` is a regular expression that finds the subject in a file's name, so that no subject is on both sides.
     `spacing` is that of raw volumes which are prepared on first use, in mm: a number, "auto" (one for the whole set, by
     which the largest volume fits) or "none" (each fitted by its voxels; then nothing that is generated claims mm).
     """
@@ -37,6 +39,8 @@ class DataConfig:
     scaling: str = "auto"
     normalise: str = "none"
     spacing: str = "auto"
+    holdout: str = ""
+    group: str = ""
     source: str = "auto"
     resident_budget_gib: float = 2.0
 

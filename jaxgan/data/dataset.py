@@ -29,6 +29,8 @@ class Dataset:
       affine: 4x4 matrix from array indices to RAS+ world coordinates of volumes, in mm or, without `spacing`, in
         voxels; or None.
       spacing: mm along each spatial axis, or None where it is not known.
+      held_out: the samples that are kept from training, with which evaluation compares; None without a holdout.
+      trainable: False if the set holds samples that are to be kept from training.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Dataset:
     fingerprint: str = ""
     affine: np.ndarray | None = None
     spacing: tuple[float, ...] | None = None
+    held_out: Dataset | None = None
+    trainable: bool = True
 
     def __post_init__(self):
         if self.size < 1:

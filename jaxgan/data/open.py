@@ -40,6 +40,8 @@ def open_dataset(
     normalise: str | None = None,
     fit: str | None = None,
     spacing: float | str | None = None,
+    holdout: str = "",
+    group: str = "",
     progress: bool = False,
 ) -> Dataset:
     """Opens a prepared dataset, or a raw source, which is prepared on first use.
@@ -58,6 +60,8 @@ def open_dataset(
       scaling: policy for a raw source, see `scaling.choose`.
       normalise: None, or "percentile" for a raw source of MRI volumes, see `convert.Conversion`.
       fit: how images of another shape come to `size`, see `geometry.fit`.
+      holdout: share or split of a raw source that is never trained on, see `holdout.divide`.
+      group: regular expression of what a holdout must not tear apart.
       spacing: of a raw source of volumes in mm, "auto" or "none", see `convert.Conversion`.
       progress: shows a progress bar while preparing.
 
@@ -77,7 +81,7 @@ def open_dataset(
         _check_fits(folder, dataset, size, channels, spatial_rank)
         return dataset
     conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise, spacing=spacing)
-    policy = Policy(scaling=scaling)
+    policy = Policy(scaling=scaling, holdout=holdout, group=group)
     listed = [source] if source.is_file() else walk(source, [])
     note = f"listing-{fingerprint.of_listing(listed, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
     caches = _caches(source, cache_dir)
@@ -223,6 +227,8 @@ def open_data(
         scaling=None if wanted.scaling == "auto" else wanted.scaling,
         normalise=None if wanted.normalise == "none" else wanted.normalise,
         spacing=None if wanted.spatial_rank == 2 or wanted.spacing == "auto" else wanted.spacing,
+        holdout=wanted.holdout,
+        group=wanted.group,
         cache_dir=None if run_dir is None else Path(run_dir) / "data",
         progress=parallel.is_main_process(),
     )
@@ -231,6 +237,11 @@ def open_data(
         raise InputError(
             f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
             " prepare it again, or set config.data.scaling=auto"
+        )
+    if wanted.holdout and dataset.held_out is None:
+        raise InputError(
+            f"config.data.holdout={wanted.holdout!r}, but {data_dir} was prepared without: prepare it again with"
+            f" --holdout {wanted.holdout}, or leave the field empty"
         )
     normalised = (dataset.scaling.policy, dataset.scaling.low, dataset.scaling.high) == ("fixed", 0.0, 1.0)
     if wanted.normalise != "none" and not normalised:

@@ -21,12 +21,16 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
             f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
             f" {list(config.data.shape)}: set config.data.size, channels and spatial_rank, or prepare the data anew"
         )
+    if not dataset.trainable:
+        raise InputError(f"{dataset.name} holds samples that were held out from training: open its split 'train'")
     if config.data.labelled and not dataset.num_classes:
         raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
     evaluator = None
     if config.evaluate.metrics:
         wanted, weights = config.evaluate, config.evaluate.inception_weights or None
-        evaluator = Evaluator(dataset, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
+        # Copies are copies of training data; every other metric is fairer on what was not trained on.
+        reals = dataset if "nearest" in wanted.metrics else dataset.held_out or dataset
+        evaluator = Evaluator(reals, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
     evaluated = evaluator.names if evaluator else ()
     logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
     if settings.best_metric and settings.best_metric not in logged:

@@ -1,5 +1,6 @@
 """The command: two folders, a checkpoint; JSON, figures and table; one line for every mistake."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ def flags(**changes):
         "checkpoint": None, "step": "best", "data_dir": None, "num_samples": None, "seed": 0, "truncation": None,
         "real": None, "generated": None, "value_range": None, "generated_range": None,
         "metrics": "swd,msssim,spectrum,histogram,nearest", "inception_weights": None, "output": None,
-        "overwrite": False,
+        "overwrite": False, "split": None,
     }  # fmt: skip
     return Namespace(**(defaults | changes))
 
@@ -157,6 +158,15 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     assert len(figures) == 2
     assert {n for n, _, _ in asked} == {256}  # One compiled size, the last chunk cut.
     assert set(np.unique(asked[0][1])) == {0, 1}
+    held_out = from_arrays("toy", images[:13], np.arange(13) % 2, fingerprint="h")
+    dataset = dataclasses.replace(dataset, held_out=held_out)
+    evaluation, (report, *figures) = run.evaluate_command(flags(**vars(args) | {"output": str(tmp_path / "held.json")}))
+    protocol = json.loads(report.read_text())["metrics"]["histogram"]["protocol"]
+    assert (protocol["n_real"], protocol["split"]) == (13, "holdout")
+    # Copies of training images are not to be found among others.
+    assert "--split train" in evaluation.skipped["nearest"] and not evaluation.copies
+    evaluation, _ = run.evaluate_command(flags(**vars(args) | {"output": str(tmp_path / "t.json"), "split": "train"}))
+    assert evaluation.copies["pixels"] and evaluation.metrics["histogram"].protocol["n_real"] == 40
     model.data_fingerprint = "other"
     with pytest.raises(InputError, match="not those that"):
         run.evaluate_command(args)

@@ -115,6 +115,11 @@ def _describe(record: dict, dataset: Dataset) -> list[str]:
         f"scaling: {scaling.policy}, {scaling.low:g} to {scaling.high:g}{unit} become -1 to 1; "
         f"{scaling.clipped} values clipped",
     ]
+    if holdout := record.get("holdout"):
+        lines.append(
+            f"held out, never trained on: {holdout['split']!r}, {record['splits'][holdout['split']]} samples of "
+            f"{holdout['groups']} {holdout['by']}s"
+        )
     lines += [*describe_space(record), *(f"warning: {warning}" for warning in record.get("warnings", ()))]
     if record.get("masked"):
         lines.append(f"values that marked missing data: {record['masked']}")

@@ -23,6 +23,7 @@ class DiskBuffer:
     Attributes:
       names: `{split: source of each sample}`.
       labels: `{split: class of each sample, or None}`.
+      groups: `{split: what each sample must not be separated from, or ""}`.
       affines: of each sample, or None.
       spacings: of each sample, or None.
       rejected: `(source, reason)` of what could not be used.
@@ -36,6 +37,7 @@ class DiskBuffer:
         self._like: tuple[str, tuple[int, ...], np.dtype] | None = None
         self.names: dict[str, list[str]] = collections.defaultdict(list)
         self.labels: dict[str, list[int | None]] = collections.defaultdict(list)
+        self.groups: dict[str, list[str]] = collections.defaultdict(list)
         self.affines: list[np.ndarray | None] = []
         self.spacings: list[tuple[float, ...] | None] = []
         self.rejected: list[tuple[str, str]] = []
@@ -61,6 +63,7 @@ class DiskBuffer:
         self._streams[split].write(np.ascontiguousarray(pixels).data)
         self.names[split].append(entry.name)
         self.labels[split].append(entry.label)
+        self.groups[split].append(entry.group)
         self.masked += sample.masked
         self.affines.append(sample.affine)
         self.spacings.append(sample.spacing)

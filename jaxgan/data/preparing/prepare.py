@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from jaxgan.data.listing.collection import Collection
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
 from jaxgan.data.preparing.disk_buffer import DiskBuffer, chunked, ordered_map
+from jaxgan.data.preparing.holdout import divide
 from jaxgan.data.preparing.records import VERSION, write_records
 from jaxgan.data.preparing.seal import RECORD_FILE, is_sound, write_record
 from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
@@ -36,9 +38,10 @@ class Policy:
       percentiles: with scaling "percentile".
       units: what the values measure.
       max_rejected: largest share of unusable files.
-      split: None keeps the source's own splits; a share in (0, 1) holds out that much of "train" as "test", whole
-        slides where the samples are patches of slides; names with commas keep only those splits.
+      split: a share held out as "test", or names to keep; see `holdout.divide`.
       seed: of the held-out choice.
+      holdout: what is never trained on and evaluation compares with; see `holdout.divide`.
+      group: regular expression of what must stay on one side; see `holdout.divide`.
     """
 
     scaling: str | None = None
@@ -49,6 +52,13 @@ class Policy:
     max_rejected: float = 0.01
     split: str | None = None
     seed: int = 0
+    holdout: str = ""
+    group: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """All choices that decide what is stored; without a holdout the same as before there was one."""
+        choices = dataclasses.asdict(self)
+        return {name: value for name, value in choices.items() if value or name not in ("holdout", "group")}
 
 
 def prepare(
@@ -80,7 +90,7 @@ def prepare(
         raise InputError(f"name={name!r}: may have letters, digits and _ - . only, and no point first")
     if not 0 <= policy.max_rejected <= 1:
         raise InputError(f"max_rejected={policy.max_rejected}: must be a share between 0 and 1")
-    collection = _apply_split(collection, policy)
+    collection, holdout = divide(collection, policy.split, policy.holdout, policy.group, policy.seed)
     identity = _identity(collection, conversion, policy)
     config = f"{conversion.size or 'native'}-{identity[:16]}"
     final = data_dir / name / config / VERSION
@@ -91,7 +101,7 @@ def prepare(
         geometry = settle(collection, conversion, progress)
         with DiskBuffer(temporary) as buffer:
             _fill(buffer, collection, geometry.conversion, policy, data_dir / f"{name}.rejected.csv", progress)
-            folder = _write(buffer, temporary, name, config, collection, geometry, policy, identity)
+            folder = _write(buffer, temporary, name, config, collection, geometry, policy, identity, holdout)
         final.parent.parent.mkdir(exist_ok=True)
         if (final / RECORD_FILE).exists() and not is_sound(final):
             os.rename(final.parent, temporary / "damaged")
@@ -118,7 +128,7 @@ def _identity(collection: Collection, conversion: Conversion, policy: Policy) ->
         fingerprint.of_content(collection.files, collection.root),
         [collection.spatial_rank, collection.class_names, entries],
         conversion.identity(collection.spatial_rank),
-        dataclasses.asdict(policy),
+        policy.identity(),
     )
 
 
@@ -146,38 +156,6 @@ def _is_alive(pid: int) -> bool:
         return False
     except OSError:
         return True
-
-
-def _apply_split(collection: Collection, policy: Policy) -> Collection:
-    """The collection with the splits that `policy` asks for."""
-    if policy.split is None:
-        return collection
-    available = ", ".join(collection.splits)
-    try:
-        share = float(policy.split)
-    except ValueError:
-        names = [part.strip() for part in policy.split.split(",")]
-        missing = [part for part in names if part not in collection.splits]
-        if missing:
-            raise InputError(f"split={policy.split!r}: the source has no {missing[0]!r}, only {available}") from None
-        return dataclasses.replace(collection, splits={part: collection.splits[part] for part in names})
-    entries = collection.splits.get("train", [])
-    # Patches of one slide resemble each other: a slide is held out whole, or the test would leak.
-    groups = sorted({entry.group or entry.name for entry in entries})
-    held = round(share * len(groups))
-    if not 0 < share < 1 or not 0 < held < len(groups) or "test" in collection.splits:
-        raise InputError(
-            f"split={policy.split!r}: must be a share that leaves something on both sides of {len(groups)} "
-            f"train files or slides, and the source must have no test split (it has {available})"
-        )
-    order = np.random.default_rng(policy.seed).permutation(len(groups))
-    chosen = {groups[i] for i in order[:held]}
-    splits = {
-        **collection.splits,
-        "train": [entry for entry in entries if (entry.group or entry.name) not in chosen],
-        "test": [entry for entry in entries if (entry.group or entry.name) in chosen],
-    }
-    return dataclasses.replace(collection, splits=splits)
 
 
 def _fill(
@@ -225,6 +203,7 @@ def _write(
     geometry: Geometry,
     policy: Policy,
     identity: str,
+    holdout: dict[str, Any] | None,
 ) -> Path:
     """Chooses the scaling, writes the records and, last, the record of what they are."""
     conversion, images = geometry.conversion, buffer.images()
@@ -252,11 +231,12 @@ def _write(
     folder = write_records(temporary, name, config, splits, collection.class_names)
     with (folder / "samples.csv").open("w", newline="", errors="surrogateescape") as stream:
         table = csv.writer(stream)
-        table.writerow(("split", "index", "source", "class"))
+        table.writerow(("split", "index", "source", "class", "group"))
         for split, names in buffer.names.items():
             for i, source in enumerate(names):
                 label = buffer.labels[split][i]
-                table.writerow((split, i, source, "" if label is None else collection.class_names[label]))
+                label = "" if label is None else collection.class_names[label]
+                table.writerow((split, i, source, label, buffer.groups[split][i]))
     for split, values in labels.items():
         if values is not None:
             np.save(folder / f"labels-{split}.npy", values)
@@ -273,6 +253,7 @@ def _write(
         "affine": None if grid.affine is None else grid.affine.tolist(),
         "spacing": grid.spacing,
         "volumes": geometry.record,
+        "holdout": holdout,
         "warnings": warnings,
         "conversion": dataclasses.asdict(conversion),
         "policy": dataclasses.asdict(policy),

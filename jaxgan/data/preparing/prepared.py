@@ -66,14 +66,23 @@ def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Data
     labels = None
     if class_names:
         labels = np.concatenate([np.load(folder / f"labels-{name}.npy", allow_pickle=False) for name in names])
-    affine = record.get("affine")
+    affine, spacing, holdout = (record.get(field) for field in ("affine", "spacing", "holdout"))
+    held_out, trainable = None, True
+    if holdout is not None:
+        trainable = holdout["split"] not in names
+        held_out = _open(folder, record, holdout["split"], labelled) if trainable else None
     return Dataset(
-        record["name"], len(reader), shape, reader, scaling, labels, class_names, f"{record['fingerprint']}/{split}",
-        None if affine is None else np.array(affine), _spacing(record),
-    )  # fmt: skip
-
-
-def _spacing(record: dict) -> tuple[float, ...] | None:
-    """Data that were prepared before there was a spacing state none: their volumes were fitted by voxels."""
-    spacing = record.get("spacing")
-    return None if spacing is None else tuple(spacing)
+        record["name"],
+        len(reader),
+        shape,
+        reader,
+        scaling,
+        labels,
+        class_names,
+        f"{record['fingerprint']}/{split}",
+        None if affine is None else np.array(affine),
+        # Data that were prepared before there was a spacing state none: their volumes were fitted by voxels.
+        None if spacing is None else tuple(spacing),
+        held_out,
+        trainable,
+    )
