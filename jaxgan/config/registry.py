@@ -20,6 +20,8 @@ HOMES = {
     "GENERATORS": "jaxgan.models",
     "CRITICS": "jaxgan.models",
     "PRECISIONS": "jaxgan.models",
+    "UPSAMPLING": "jaxgan.models.resample",
+    "DOWNSAMPLING": "jaxgan.models.resample",
     "NORMS": "jaxgan.models.norms",
     "CONDITIONINGS": "jaxgan.models.conditioning",
     "OPTIMIZERS": "jaxgan.gan.optimizers",

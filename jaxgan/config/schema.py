@@ -67,16 +67,27 @@ class NetworkConfig:
 
     `network` is the kind of network, which says what `widths`, channels of its feature maps, it takes. `norm` is
     between its layers; `spectral` divides every layer's weights by their largest singular value, whatever the norm.
+    Residual networks have more to choose from. `resample` doubles the side in the generator ("nearest", "bilinear",
+    both followed by a convolution, or "transposed") and halves it in the critic ("average" after a convolution, or
+    "strided"). On feature maps of the sides in `attention` all pixels look at each other. `equalized` keeps weights of
+    variance 1 and scales them in every pass (with Adam, learning rates near 1e-3). `branch_start` scales the first
+    weights at the end of every residual branch; 0 starts with the shortcuts alone.
     """
 
     # How errors call the section, and the registry of its networks.
     _SECTION: ClassVar[str]
     _NETWORKS: ClassVar[str]
+    # Fields that only some networks take.
+    OPTIONS: ClassVar[tuple[str, ...]] = ("equalized", "resample", "attention", "branch_start", "minibatch_std")
 
     network: str = "dcgan"
     widths: tuple[int, ...] = (64, 128)
     norm: str = "none"
     spectral: bool = False
+    equalized: bool = False
+    resample: str = ""
+    attention: tuple[int, ...] = ()
+    branch_start: float = 1.0
 
     def __post_init__(self):
         known(f"{self._SECTION}.network", self.network, self._NETWORKS)
@@ -87,10 +98,20 @@ class NetworkConfig:
             self.widths,
             "give at least one width, each above 0, e.g. (64,128)",
         )
+        not_negative(self._SECTION, self, "branch_start")
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `InputError` where the network does not take samples of `shape` (*S, C) with these widths."""
-        registry(self._NETWORKS)[self.network].check(self._SECTION, self, shape)
+        networks = registry(self._NETWORKS)
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in self.OPTIONS and value != field.default and name not in networks[self.network].options:
+                takers = [key for key, network in networks.items() if name in network.options]
+                raise InputError(
+                    f"config.{self._SECTION}.{name}={value!r}: network {self.network!r} has no such choice; these have:"
+                    f" {', '.join(takers)}"
+                )
+        networks[self.network].check(self._SECTION, self, shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,22 +123,36 @@ class GeneratorConfig(NetworkConfig):
     latent_dim: int = 100
     widths: tuple[int, ...] = (128, 64)
     norm: str = "batch"
+    resample: str = "nearest"
 
     def __post_init__(self):
         super().__post_init__()
+        known("generator.resample", self.resample, "UPSAMPLING")
         positive("generator", self, "latent_dim")
 
 
 @dataclasses.dataclass(frozen=True)
 class CriticConfig(NetworkConfig):
-    """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each."""
+    """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each.
+
+    `minibatch_std` above 0 shows groups of so many samples how much they differ (4 is usual; residual networks).
+    """
 
     _SECTION, _NETWORKS = "critic", "CRITICS"
 
+    resample: str = "average"
     conditioning: str = "none"
+    minibatch_std: int = 0
 
     def __post_init__(self):
         super().__post_init__()
+        known("critic.resample", self.resample, "DOWNSAMPLING")
+        require(
+            self.minibatch_std == 0 or self.minibatch_std > 1,
+            "critic.minibatch_std",
+            self.minibatch_std,
+            "give 0 (off) or the samples of a group, 2 or more",
+        )
         known("critic.conditioning", self.conditioning, "CONDITIONINGS")
 
 

@@ -15,7 +15,7 @@ from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
 from jaxgan.gan.step import GAN, Augment
-from jaxgan.models import build_critic, build_generator
+from jaxgan.models import build_critic, build_generator, couples_samples
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
@@ -65,7 +65,7 @@ def build_gan(
         auxiliary_weight=objective.auxiliary_weight,
         symmetry=_symmetry(config),
         augment=_augment(config),
-        couples_samples=config.critic.norm == "batch",
+        couples_samples=couples_samples(config),
         accumulate=config.train.accumulate,
         axis_name=axis_name,
     )

@@ -80,7 +80,7 @@ class GAN:
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
       symmetry: `(key, image [*S, C]) -> image`, applied to each real as it comes: what it does, the generator learns.
       augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
-      couples_samples: whether the critic mixes the samples of a batch (batch norm): then reals and fakes pass
+      couples_samples: whether the critic mixes the samples of a batch: then reals and fakes pass
         through it apart.
       accumulate: parts of a device's batch that go through the networks one after another, to save memory; the
         gradient is that of the whole batch up to rounding (no network may couple samples).

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.config import Config
-from jaxgan.models import dcgan
+from jaxgan.config import Config, CriticConfig, GeneratorConfig
+from jaxgan.models import dcgan, resnet
 
 
 class Network(NamedTuple):
@@ -21,14 +21,31 @@ class Network(NamedTuple):
         `build_critic` lists.
       check: `(section, settings, shape)` raises `InputError` for sizes and widths that it does not take, as
         `dcgan.check_sizes` does.
+      options: which of `NetworkConfig.OPTIONS` it takes, each an attribute of the same name.
+      couples: `settings -> bool`: whether the samples of a batch meet in it, as in batch norm.
     """
 
     module: Callable[..., nn.Module]
     check: Callable[..., None] = lambda section, settings, shape: None
+    options: tuple[str, ...] = ()
+    couples: Callable[[GeneratorConfig | CriticConfig], bool] = lambda settings: settings.norm == "batch"
 
 
-GENERATORS: dict[str, Network] = {"dcgan": Network(dcgan.Generator, dcgan.check_sizes)}
-CRITICS: dict[str, Network] = {"dcgan": Network(dcgan.Critic, dcgan.check_sizes)}
+_RESIDUAL = ("equalized", "resample", "attention", "branch_start")
+
+GENERATORS: dict[str, Network] = {
+    "dcgan": Network(dcgan.Generator, dcgan.check_sizes),
+    "resnet": Network(resnet.Generator, resnet.check_sizes, _RESIDUAL),
+}
+CRITICS: dict[str, Network] = {
+    "dcgan": Network(dcgan.Critic, dcgan.check_sizes),
+    "resnet": Network(
+        resnet.Critic,
+        resnet.check_sizes,
+        (*_RESIDUAL, "minibatch_std"),
+        lambda settings: settings.norm == "batch" or settings.minibatch_std > 0,
+    ),
+}
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -47,6 +64,7 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
         spectral=config.generator.spectral,
         num_classes=num_classes if config.critic.conditioning != "none" else 0,
         axis_name=axis_name,
+        **_options(GENERATORS, config.generator),
         **_dtypes(config.train.precision),
     )
 
@@ -60,8 +78,18 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
         num_classes=num_classes,
         conditioning=config.critic.conditioning,
         axis_name=axis_name,
+        **_options(CRITICS, config.critic),
         **_dtypes(config.train.precision),
     )
+
+
+def couples_samples(config: Config) -> bool:
+    """Whether the critic that a config asks for mixes the samples of a batch."""
+    return CRITICS[config.critic.network].couples(config.critic)
+
+
+def _options(networks: dict[str, Network], settings: GeneratorConfig | CriticConfig) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in networks[settings.network].options}
 
 
 def _dtypes(precision: str) -> dict[str, Any]:
