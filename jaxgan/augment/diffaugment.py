@@ -12,7 +12,7 @@ of one before and one after, and no luma flip, which would turn a map of values 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -30,6 +30,22 @@ _SHIFT = 0.125  # the largest share of the side, of ADA's and of DiffAugment's s
 _SCALE_STD, _FRACTION_STD = 0.2, 0.125  # of log2 of the zoom; of the side
 _BRIGHTNESS_STD, _CONTRAST_STD, _SATURATION_STD = 0.2, 0.5, 1.0  # of values in [-1, 1]; of log2 of the factors
 _CUTOUT = 0.5  # of the side
+# Every operation, and how many numbers it draws for samples of so many spatial axes: those of ADA, then DiffAugment's.
+DIFFAUGMENTATIONS: dict[str, Callable[[int], int]] = {
+    "flip": lambda rank: 1 + (rank if rank == 3 else 1),
+    "turn": lambda rank: 1 + rank,
+    "shift": lambda rank: 1 + rank,
+    "scale": lambda rank: 2,
+    "anisotropy": lambda rank: 2,
+    "fraction": lambda rank: 1 + rank,
+    "rotation": lambda rank: 2,
+    "brightness": lambda rank: 2,
+    "contrast": lambda rank: 2,
+    "saturation": lambda rank: 2,
+    "color": lambda rank: 6,
+    "translation": lambda rank: 1 + rank,
+    "cutout": lambda rank: 1 + rank,
+}
 _AXIS_OPERATIONS = {"flip", "turn", "shift", "scale", "anisotropy", "fraction"}
 
 
@@ -56,21 +72,7 @@ def augment_both(policy: Sequence[str], probability: Array | float, keys: Array,
 
 def draw(key: Array, rank: int) -> Draws:
     """All numbers of one sample by ONE call, whatever the policy: an operation does not disturb the others."""
-    counts = {
-        "flip": 1 + (rank if rank == 3 else 1),
-        "turn": 1 + rank,
-        "shift": 1 + rank,
-        "scale": 2,
-        "anisotropy": 2,
-        "fraction": 1 + rank,
-        "rotation": 2,
-        "brightness": 2,
-        "contrast": 2,
-        "saturation": 2,
-        "color": 6,
-        "translation": 1 + rank,
-        "cutout": 1 + rank,
-    }
+    counts = {name: count(rank) for name, count in DIFFAUGMENTATIONS.items()}
     numbers = jax.random.uniform(key, (sum(counts.values()),))
     return dict(zip(counts, jnp.split(numbers, np.cumsum(list(counts.values()))[:-1]), strict=True))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from jaxgan.config.parsing import known
+from jaxgan.config.registry import registry
 from jaxgan.errors import InputError
 
 _HIGHEST = {
@@ -18,17 +20,9 @@ OPERATIONS = ("flip", "rot90", "affine", "elastic", "stain", "colour", "gamma", 
 # What a data set may look alike under; everything else on reals alone comes out in the samples.
 _SYMMETRIES = ("flip", "rot90")
 
-# Of reals and fakes: those of ADA, then those of DiffAugment.
-POLICIES = (
-    "flip", "turn", "shift", "scale", "anisotropy", "fraction", "rotation",
-    "brightness", "contrast", "saturation",
-    "color", "translation", "cutout",
-)  # fmt: skip
 _IMAGES_ONLY = ("anisotropy", "rotation")
 # Uniform over all outcomes, a change of these kinds cannot be told from the data's own variety.
 _CYCLIC = ("flip", "turn", "rotation")
-# Scores of these games mean something only against other scores.
-_UNSIGNED_LOSSES = ("wgan", "lsgan", "relativistic")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +130,7 @@ class DiffAugmentation:
 
     def __post_init__(self):
         for name in self.policy:
-            if name not in POLICIES:
-                raise InputError(f"config.diffaugment.policy={name!r} is not valid: choose from {', '.join(POLICIES)}")
+            known("diffaugment.policy", name, "DIFFAUGMENTATIONS")
         if len(set(self.policy)) < len(self.policy):
             raise InputError(f"config.diffaugment.policy={self.policy} names an operation twice: name each once")
         for name, lowest in (("probability", 0.0), ("target", -1.0), ("highest", 0.0)):
@@ -160,7 +153,7 @@ class DiffAugmentation:
                 raise InputError(
                     f"config.diffaugment.policy={name!r} is for images, not volumes: leave it out (turn and scale work)"
                 )
-        if self.adaptive and loss in _UNSIGNED_LOSSES:
+        if self.adaptive and not registry("LOSSES")[loss].signed:
             raise InputError(
                 f"config.diffaugment.adaptive=True goes by the sign of the reals' scores, which means nothing with"
                 f" config.objective.loss={loss!r}: set adaptive=False and a probability, or loss=hinge"

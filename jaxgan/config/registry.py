@@ -28,6 +28,7 @@ HOMES = {
     "SCHEDULES": "jaxgan.gan.optimizers",
     "SOURCES": "jaxgan.data.source",
     "POLICIES": "jaxgan.data.scaling",
+    "DIFFAUGMENTATIONS": "jaxgan.augment.diffaugment",
     "METRICS": "jaxgan.evaluation.registry",
     "NORMALISATIONS": "jaxgan.data.preparing.convert",
 }

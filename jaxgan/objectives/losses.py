@@ -19,11 +19,13 @@ class Loss(NamedTuple):
       generator: `(real_scores [N], fake_scores [N]) -> [N]`, minimised by the generator; only a relative loss
         looks at the real scores.
       relative: whether the generator's loss needs the real scores.
+      signed: whether a score above 0 says "real": what adaptive augmentation goes by.
     """
 
     critic: Callable[[Array, Array], Array]
     generator: Callable[[Array, Array], Array]
     relative: bool = False
+    signed: bool = True
 
 
 def _hinge(real: Array, fake: Array) -> Array:
@@ -41,17 +43,20 @@ def _least_squares(real: Array, fake: Array) -> Array:
 
 LOSSES: dict[str, Loss] = {
     # Arjovsky et al. 2017, arXiv:1701.07875.
-    "wgan": Loss(lambda real, fake: fake - real, lambda real, fake: -fake),
+    "wgan": Loss(lambda real, fake: fake - real, lambda real, fake: -fake, signed=False),
     # Goodfellow et al. 2014, arXiv:1406.2661: the non-saturating generator, and the saturating one of the minimax game.
     "non_saturating": Loss(_cross_entropy, lambda real, fake: jax.nn.softplus(-fake)),
     "saturating": Loss(_cross_entropy, lambda real, fake: -jax.nn.softplus(fake)),
     # Lim & Ye 2017, arXiv:1705.02894.
     "hinge": Loss(_hinge, lambda real, fake: -fake),
     # Mao et al. 2017, arXiv:1611.04076, with targets 0 and 1.
-    "lsgan": Loss(_least_squares, lambda real, fake: 0.5 * (fake - 1.0) ** 2),
+    "lsgan": Loss(_least_squares, lambda real, fake: 0.5 * (fake - 1.0) ** 2, signed=False),
     # Relativistic pairing: Jolicoeur-Martineau 2018, arXiv:1807.00734; Huang et al. 2024, arXiv:2501.05441.
     "relativistic": Loss(
-        lambda real, fake: jax.nn.softplus(fake - real), lambda real, fake: jax.nn.softplus(real - fake), relative=True
+        lambda real, fake: jax.nn.softplus(fake - real),
+        lambda real, fake: jax.nn.softplus(real - fake),
+        relative=True,
+        signed=False,
     ),
 }
 

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxgan.augment.diffaugment import augment_both, draw, transform
+from jaxgan.augment.diffaugment import DIFFAUGMENTATIONS, augment_both, draw, transform
 from jaxgan.config import Config, DiffAugmentation
-from jaxgan.config.augmentation import POLICIES
 from jaxgan.errors import InputError
 
-VOLUME = tuple(name for name in POLICIES if name not in ("anisotropy", "rotation"))
+VOLUME = tuple(name for name in DIFFAUGMENTATIONS if name not in ("anisotropy", "rotation"))
 COUNT = 24
-CASES = [((8, 8, 3), name) for name in POLICIES] + [((8, 8, 8, 1), name) for name in VOLUME]
-CASES += [((8, 8, 3), ",".join(POLICIES)), ((8, 8, 8, 1), ",".join(VOLUME)), ((9, 9, 1), ",".join(POLICIES))]
+CASES = [((8, 8, 3), name) for name in DIFFAUGMENTATIONS] + [((8, 8, 8, 1), name) for name in VOLUME]
+CASES += [
+    ((8, 8, 3), ",".join(DIFFAUGMENTATIONS)),
+    ((8, 8, 8, 1), ",".join(VOLUME)),
+    ((9, 9, 1), ",".join(DIFFAUGMENTATIONS)),
+]
 
 
 def batch(count, shape, seed=0):

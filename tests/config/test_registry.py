@@ -30,6 +30,7 @@ FIELDS = {
     "POLICIES": "data.scaling",
     "NORMALISATIONS": "data.normalise",
     "METRICS": "evaluate.metrics",
+    "DIFFAUGMENTATIONS": "diffaugment.policy",
 }
 
 
