@@ -43,13 +43,19 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("benchmark"), description=__doc__)
     add = own.add_argument
-    add("--config", required=True, metavar="PRESET|all", help="preset[:variant], a file of your own, or all")
-    add("--batch_size", type=int, help="samples a device (default: the preset's)")
+    add(
+        "--config",
+        required=True,
+        type=cli.path,
+        metavar="PRESET|all",
+        help="preset[:variant], a file of your own, or all",
+    )
+    add("--batch_size", type=cli.whole(1, 100_000), help="samples a device (default: the preset's)")
     add("--precision", default="float32", help="float32, bfloat16, or both with a comma")
     add("--devices", default="1", metavar="N[,N]", help="numbers of devices (default: 1)")
     add("--compare", metavar="plain,torch,noinput", help="time the same work otherwise, interleaved")
-    add("--seconds", type=float, default=20.0, help="time for each row, about (default: 20)")
-    add("--output", metavar="FILE.json", help="write the report there")
+    add("--seconds", type=cli.finite, default=20.0, help="time for each row, about (default: 20)")
+    add("--output", type=cli.path, metavar="FILE.json", help="write the report there")
     return own
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxgan.errors import InputError
+
+MOST_SAMPLES = 1_000_000
+SEEDS = (0, 2**31 - 1)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -24,6 +29,41 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
+def path(text: str) -> str:
+    """A path as a flag takes it, its `~` resolved; for `add_argument(type=...)`, as the two below."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError("is empty: give a path")
+    resolved = os.path.expanduser(text)
+    if resolved.startswith("~") and not os.path.lexists(resolved):
+        raise argparse.ArgumentTypeError(f"{text!r}: there is no such user: write the folder out")
+    if len(os.fsencode(resolved)) > 4000 or any(len(os.fsencode(part)) > 255 for part in Path(resolved).parts):
+        raise argparse.ArgumentTypeError(f"'{text[:40]}...' is too long for a path ({len(text)} characters)")
+    return resolved
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Takes a whole number from `low` to `high`: one far beyond what can be done is a slip of the keyboard."""
+
+    def parse(text: str) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text[:40]} is not valid: give a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def finite(text: str) -> float:
+    """Takes a number, but neither NaN nor infinity."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not valid: give a finite number")
+    return value
+
+
 def program(command: str) -> str:
     """How the user called a command: `jaxgan train`, or the name of the script in a checkout's `scripts/`."""
     called = Path(sys.argv[0])
@@ -36,6 +76,9 @@ def run(main: Callable[[], int | None]) -> None:
     Args:
       main: does the work; returns None or 0 on success, another status (1 = "a check failed") otherwise.
     """
+    # Orbax reports every phase of every save, and tifffile logs what it also raises: one line of ours is enough.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         status = main() or 0
         sys.stdout.flush()

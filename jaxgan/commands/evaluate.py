@@ -52,21 +52,26 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("evaluate"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", metavar="RUN", help="a run's folder, or one of its checkpoints")
+    add("--checkpoint", type=cli.path, metavar="RUN", help="a run's folder, or one of its checkpoints")
     add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
-    add("--config", metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
-    add("--data_dir", metavar="DIR", help="the run's data (default: where it found them)")
+    add("--config", type=cli.path, metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
+    add("--data_dir", type=cli.path, metavar="DIR", help="the run's data (default: where it found them)")
     add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
-    add("--num_samples", type=int, metavar="N", help="default: as many as the data, 1000 to 10000")
-    add("--seed", type=int, default=0, help="of the latents (default: 0)")
-    add("--truncation", type=float, metavar="T", help="cut latents off at +-T")
-    add("--real", metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
-    add("--generated", metavar="DIR", help="folder (or npz, npy) of any model's images")
+    add(
+        "--num_samples",
+        type=cli.whole(2, cli.MOST_SAMPLES),
+        metavar="N",
+        help="default: as many as the data, 1000 to 10000",
+    )
+    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of the latents (default: 0)")
+    add("--truncation", type=cli.finite, metavar="T", help="cut latents off at +-T")
+    add("--real", type=cli.path, metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
+    add("--generated", type=cli.path, metavar="DIR", help="folder (or npz, npy) of any model's images")
     add("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
     add("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
     add("--metrics", default=",".join(default_metrics()), metavar="A,B,...", help=help_text())
-    add("--inception_weights", metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
-    add("--output", metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
+    add("--inception_weights", type=cli.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
+    add("--output", type=cli.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
     add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
     add("--overwrite", action="store_true", help="replace files that exist")
     return own

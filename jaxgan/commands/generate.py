@@ -22,16 +22,18 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", required=True, help="a run's folder, or one of its checkpoints")
+    add("--checkpoint", required=True, type=cli.path, help="a run's folder, or one of its checkpoints")
     add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
-    add("--config", metavar="PRESET", help="your preset file, where it adds networks or losses that the run uses")
-    add("--output_dir", help="folder for the files (default: CHECKPOINT/generated/<time>)")
-    add("--num_samples", type=int, default=25, help="how many (default: 25)")
+    add("--config", type=cli.path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
+    add("--output_dir", type=cli.path, help="folder for the files (default: CHECKPOINT/generated/<time>)")
+    add("--num_samples", type=cli.whole(1, cli.MOST_SAMPLES), default=25, help="how many (default: 25)")
     add("--labels", metavar="0,1", help="classes to make, in turn (default: all; conditional models)")
-    add("--seed", type=int, default=0, help="of the latents (default: 0)")
-    add("--truncation", type=float, metavar="T", help="cut latents off at +-T: less variety, fewer odd ones")
+    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of the latents (default: 0)")
+    add("--truncation", type=cli.finite, metavar="T", help="cut latents off at +-T: less variety, fewer odd ones")
     add("--interpolate", action="store_true", help="go from one latent to another instead")
-    add("--num_steps", type=int, default=10, help="samples of an interpolation (default: 10)")
+    add(
+        "--num_steps", type=cli.whole(2, cli.MOST_SAMPLES), default=10, help="samples of an interpolation (default: 10)"
+    )
     add("--linear", action="store_true", help="interpolate along a straight line (default: great circle)")
     formats = "grid,png,tiff8,tiff32,tiff01,tiff_units,npy,nifti"
     add("--formats", default="grid,npy", help=f"any of {formats} (default: grid,npy)")

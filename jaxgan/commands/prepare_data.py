@@ -47,49 +47,53 @@ def parser() -> cli.ArgumentParser:
     for kind, about in KINDS.items():
         _add_flags(kinds.add_parser(kind, help=about, description=about), kind)
     check = kinds.add_parser("check", help="look a prepared dataset through")
-    check.add_argument("--data_dir", required=True, help="folder of prepared datasets")
+    check.add_argument("--data_dir", required=True, type=cli.path, help="folder of prepared datasets")
     check.add_argument("--name", help="one of them; default: all")
-    check.add_argument("--preview", help="file for the picture; default: preview.png in the dataset")
+    check.add_argument("--preview", type=cli.path, help="file for the picture; default: preview.png in the dataset")
     return own
 
 
 def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add = own.add_argument
-    add("--source", required=True, help="file or folder")
-    add("--data_dir", required=True, help="folder of prepared datasets")
+    add("--source", required=True, type=cli.path, help="file or folder")
+    add("--data_dir", required=True, type=cli.path, help="folder of prepared datasets")
     add("--name", help="of the dataset; default: from the source")
-    add("--size", type=int, default=256 if kind == "slides" else None, help="pixels along every axis")
+    add("--size", type=cli.whole(1, 16_384), default=256 if kind == "slides" else None, help="pixels along every axis")
     add("--channels", type=int, choices=(1, 3), help="1: gray (ITU-R 601 luma), 3: colour; default: as they are")
     add("--split", help='share held out as "test", or the names of the splits to keep, with commas')
     add("--holdout", default="", help="share, or split, that is never trained on and that evaluation compares with")
     add("--group", default="", help="regular expression of the subject in a name: no subject comes on both sides")
-    add("--seed", type=int, default=0, help="of every random choice")
-    add("--max_rejected", type=float, default=0.01, help="largest share of unusable images")
+    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of every random choice")
+    add("--max_rejected", type=cli.finite, default=0.01, help="largest share of unusable images")
     add("--scaling", choices=POLICIES, help="default: range for uint8, else minmax over the whole set")
-    add("--low", type=float, help="value that becomes -1, with --scaling fixed")
-    add("--high", type=float, help="value that becomes +1, with --scaling fixed")
-    add("--percentiles", type=float, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
-    add("--nodata", type=float, help="value that marks missing data, nan too: becomes the image's smallest other value")
+    add("--low", type=cli.finite, help="value that becomes -1, with --scaling fixed")
+    add("--high", type=cli.finite, help="value that becomes +1, with --scaling fixed")
+    add("--percentiles", type=cli.finite, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
+    add(
+        "--nodata",
+        type=cli.finite,
+        help="value that marks missing data, nan too: becomes the image's smallest other value",
+    )
     add("--units", default="", help="what the values measure")
     add("--dtype", choices=DTYPES, help="stored type; default: that of the files")
     add("--labelled", action="store_true", default=None, help="classes, or an error")
     add("--quiet", action="store_true", help="no progress bar")
     if kind == "slides":
-        add("--level", type=int, help="pyramid level, 0 the finest; default 0")
-        add("--mpp", type=float, help="micrometres a pixel, instead of --level")
-        add("--overlap", type=float, default=0.0, help="share of its side that a patch shares with the next")
-        add("--min_tissue", type=float, default=0.5, help="smallest share of tissue in a patch")
-        add("--max_patches", type=int, help="of all slides together")
+        add("--level", type=cli.whole(0, 100), help="pyramid level, 0 the finest; default 0")
+        add("--mpp", type=cli.finite, help="micrometres a pixel, instead of --level")
+        add("--overlap", type=cli.finite, default=0.0, help="share of its side that a patch shares with the next")
+        add("--min_tissue", type=cli.finite, default=0.5, help="smallest share of tissue in a patch")
+        add("--max_patches", type=cli.whole(1, 10**9), help="of all slides together")
     else:
         add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
         if kind == "volumes":
             add("--spacing", help="in mm, auto (one for all, by which the largest fits --size) or none; default: auto")
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
-        add("--pad_value", type=float, help="value of padding; default: the image's background")
+        add("--pad_value", type=cli.finite, help="value of padding; default: the image's background")
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")
         add("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
     if kind in ("folder", "volumes", "slides"):
-        add("--labels", help="CSV table: file name, class")
+        add("--labels", type=cli.path, help="CSV table: file name, class")
         add("--label_column", help="of the table; default: its second")
     if kind in ("folder", "slides"):
         add("--stain_normalise", action="store_true", help="bring H&E stains to one appearance (Macenko)")
@@ -99,7 +103,8 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepares, or checks; returns the exit status."""
-    flags = vars(parser().parse_args(arguments))
+    own = parser()
+    flags = vars(own.parse_args(arguments))
     kind = flags.pop("kind")
     if kind == "check":
         wrong = False
@@ -107,6 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join((*report.lines, *(f"WRONG: {problem}" for problem in report.problems))))
             wrong = wrong or bool(report.problems)
         return int(wrong)
+
+    if flags["name"] is not None and not flags["name"]:
+        own.error("--name is empty: give the dataset a name, or leave the flag out")
+    if flags.get("label_column") is not None and flags.get("labels") is None:
+        own.error("--label_column names a column of the table --labels, which is missing: give both")
 
     def take(record: type) -> Any:
         """The record with the fields that have a flag here and were given or have a default."""

@@ -18,7 +18,7 @@ from jaxgan.errors import InputError
 def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("report"), description=__doc__)
-    own.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    own.add_argument("runs", nargs="+", type=cli.path, metavar="RUN", help="folder of a run")
     return own
 
 

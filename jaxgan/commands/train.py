@@ -26,18 +26,25 @@ def parser() -> cli.ArgumentParser:
     """The flags; what they leave over are overrides of config fields."""
     own = cli.ArgumentParser(prog=cli.program("train"), description=__doc__, epilog=describe_fields())
     add = own.add_argument
-    add("--config", required=True, metavar="PRESET", help="mnist, mnist:wgan_gp, ..., or a .py, .json or .yaml file")
-    add("--data_dir", help="prepared dataset, raw images or archives, or 'demo' (5,000 digits)")
-    add("--workdir", help="folder of the run (default: runs/<preset>-<time>)")
+    add(
+        "--config",
+        required=True,
+        type=cli.path,
+        metavar="PRESET",
+        help="mnist, mnist:wgan_gp, ..., or a .py, .json or .yaml file",
+    )
+    add("--data_dir", type=cli.path, help="prepared dataset, raw images or archives, or 'demo' (5,000 digits)")
+    add("--workdir", type=cli.path, help="folder of the run (default: runs/<preset>-<time>)")
     add(
         "--resume",
+        type=cli.path,
         default="auto",
         metavar="auto|never|CHECKPOINT",
         help="auto: go on with the newest checkpoint in --workdir, if any; never: refuse a folder that holds a run;"
         " or the path of a run or checkpoint to start from (default: auto)",
     )
     add("--dry_run", action="store_true", help="print settings, networks and memory, and train nothing")
-    add("--augment_preview", metavar="FILE.png", help="draw augmented reals there, and train nothing")
+    add("--augment_preview", type=cli.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")
     return own
 
 

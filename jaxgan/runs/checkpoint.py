@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import os
 import secrets
 import warnings
@@ -27,9 +26,6 @@ from jaxgan.gan.state import GANState
 
 Tree = Any
 FOLDER = "checkpoints"
-
-# Orbax reports every phase of every save; what goes wrong reaches the user through our own errors.
-logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 class DamagedCheckpoint(Exception):
@@ -173,7 +169,7 @@ def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
     folder = Path(run_dir) / FOLDER
     moved = []
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.name.isdigit() and int(entry.name) > after:
+        if entry.name.isdecimal() and int(entry.name) > after:
             target = Path(run_dir) / f"{FOLDER}_set_aside" / f"{entry.name}-{secrets.token_hex(4)}"
             target.parent.mkdir(exist_ok=True)
             moved.append(entry.rename(target))
@@ -220,19 +216,19 @@ def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int
       InputError: no such folder, no checkpoint in it, or no such step.
     """
     path = Path(path)
-    if path.name.isdigit() and path.parent.name == FOLDER:
+    if path.name.isdecimal() and path.parent.name == FOLDER:
         run_dir, step = path.parent.parent, int(path.name)
     else:
         run_dir = path.parent if path.name == FOLDER else path
     folder = run_dir / FOLDER
     if not folder.is_dir():
         raise InputError(f"{path} is not a run with checkpoints: give the folder that train.py wrote (--workdir)")
-    steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+    steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
     if not steps:
         raise InputError(f"{folder} holds no checkpoint yet: train first")
     if step in ("latest", "best"):
         return run_dir, None, step == "best"
-    if not str(step).isdigit():
+    if not str(step).isdecimal():
         raise InputError(f"--step {step} is not valid: give latest, best or a number")
     if int(step) not in steps:
         raise InputError(f"{folder} has no step {step}: it has {', '.join(map(str, steps))}")

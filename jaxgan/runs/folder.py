@@ -66,7 +66,7 @@ def find_resume_point(run_dir: Path, resume: str) -> ResumePoint:
       InputError: a run that must not be there, no such checkpoint, or only damaged ones.
     """
     try:
-        here = sorted(int(entry.name) for entry in (run_dir / FOLDER).iterdir() if entry.name.isdigit())
+        here = sorted(int(entry.name) for entry in (run_dir / FOLDER).iterdir() if entry.name.isdecimal())
         occupied = bool(here) or (run_dir / FILE_NAME).exists()
     except (FileNotFoundError, NotADirectoryError):
         here, occupied = [], (run_dir / FILE_NAME).exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import re
 from pathlib import Path
 
@@ -21,7 +20,6 @@ class Slide:
     """One whole-slide TIFF, opened; only tiles that are asked for are decoded."""
 
     def __init__(self, path: Path):
-        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         import tifffile
 
         check_regular(path)

@@ -88,6 +88,8 @@ def prepare(
     policy = policy or Policy()
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise InputError(f"name={name!r}: may have letters, digits and _ - . only, and no point first")
+    if len(name) > 100:
+        raise InputError(f"name={name[:40]}...: has {len(name)} characters, give at most 100")
     if not 0 <= policy.max_rejected <= 1:
         raise InputError(f"max_rejected={policy.max_rejected}: must be a share between 0 and 1")
     collection, holdout = divide(collection, policy.split, policy.holdout, policy.group, policy.seed)

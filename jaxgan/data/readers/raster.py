@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha
 from jaxgan.errors import InputError
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# Pillow's limit is one for the whole process: it is lifted by one thread at a time, while a header is read.
+_PILLOW = threading.Lock()
 
 
 def read(path: Path, spatial_rank: int) -> list[Decoded]:
@@ -18,15 +25,13 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     Raises:
       InputError: a volume was asked for, a colour space without a stated conversion, impossible sizes.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     if spatial_rank == 3:
         raise InputError(f"{path}: is a flat picture, not a volume; use 'prepare_data.py folder' for images")
     with path.open("rb") as stream:
         header = stream.read(26)
-    # Decompression bombs are refused by our own limit, with our own line.
-    Image.MAX_IMAGE_PIXELS = None
-    with Image.open(path) as image:
+    with _open(path) as image:
         check_claim(path, (image.height, image.width, len(image.getbands())), np.dtype(np.uint8))
         if header.startswith(_PNG_MAGIC) and header[24] == 16 and header[25] in (2, 4, 6):
             # Pillow would quietly cut 16-bit colour to 8 bits.
@@ -41,6 +46,18 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     if alpha:
         pixels, composited = take_alpha(pixels)
     return [Decoded(pixels, composited=composited)]
+
+
+def _open(path: Path) -> ImageFile:
+    """An opened picture, not yet decoded: bombs are refused by our own limit, with our own line, not by Pillow's."""
+    from PIL import Image
+
+    with _PILLOW:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _to_array(path: Path, image) -> tuple[np.ndarray, bool]:

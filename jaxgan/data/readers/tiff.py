@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from pathlib import Path
 
@@ -25,8 +24,6 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     Raises:
       InputError: axes that have no single meaning, colour spaces without a stated conversion, impossible sizes.
     """
-    # On damaged tags tifffile logs as well as raises; what it raises is enough for one line.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     import tifffile
 
     # OME's metadata may name other files for the pixels; a file is read as itself alone.
