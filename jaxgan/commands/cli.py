@@ -30,7 +30,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def path(text: str) -> str:
-    """A path as a flag takes it, its `~` resolved; for `add_argument(type=...)`, as the two below."""
+    """A path as a flag takes it, its `~` resolved; for `add_argument(type=...)`, as those below."""
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError("is empty: give a path")
     resolved = os.path.expanduser(text)
@@ -51,6 +51,13 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def step(text: str) -> str:
+    """Takes which checkpoint of a run is meant: latest, best or a number."""
+    if text not in ("latest", "best") and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not valid: give latest, best or a number")
+    return text
 
 
 def finite(text: str) -> float:

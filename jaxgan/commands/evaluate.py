@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import json
 import math
+import os
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -53,7 +54,7 @@ def parser() -> cli.ArgumentParser:
     own = cli.ArgumentParser(prog=cli.program("evaluate"), description=__doc__)
     add = own.add_argument
     add("--checkpoint", type=cli.path, metavar="RUN", help="a run's folder, or one of its checkpoints")
-    add("--step", default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
     add("--config", type=cli.path, metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
     add("--data_dir", type=cli.path, metavar="DIR", help="the run's data (default: where it found them)")
     add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
@@ -218,6 +219,6 @@ def _data_dir(args: Namespace, run_dir: Path) -> str:
     if args.data_dir is not None:
         return args.data_dir
     try:
-        return json.loads((run_dir / "data.json").read_text())["data_dir"]
+        return os.fspath(json.loads((run_dir / "data.json").read_text())["data_dir"])
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{run_dir} does not say where its data lie: give --data_dir DIR") from None

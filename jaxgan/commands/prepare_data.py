@@ -71,7 +71,7 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add("--percentiles", type=cli.finite, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
     add(
         "--nodata",
-        type=cli.finite,
+        type=float,
         help="value that marks missing data, nan too: becomes the image's smallest other value",
     )
     add("--units", default="", help="what the values measure")

@@ -90,6 +90,13 @@ def positive(section: str, record: Any, *names: str) -> None:
         require(value > 0, f"{section}.{name}", value, "give a value above 0")
 
 
+def at_most(section: str, record: Any, **limits: int) -> None:
+    """Requires fields of a section not to be far beyond what can be run: more is a slip of the keyboard."""
+    for name, limit in limits.items():
+        value = getattr(record, name)
+        require(value <= limit, f"{section}.{name}", value, f"give at most {limit}")
+
+
 def not_negative(section: str, record: Any, *names: str) -> None:
     """Requires fields of a section to be 0 or more."""
     for name in names:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from jaxgan.config import legacy
 from jaxgan.config.augmentation import Augmentation, DiffAugmentation
-from jaxgan.config.parsing import build, known, not_negative, one_of, plain, positive, require
+from jaxgan.config.parsing import at_most, build, known, not_negative, one_of, plain, positive, require
 from jaxgan.config.registry import registry
 from jaxgan.errors import InputError
 
@@ -46,6 +46,7 @@ class DataConfig:
 
     def __post_init__(self):
         positive("data", self, "size", "resident_budget_gib")
+        at_most("data", self, size=16_384)
         require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
         require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
         known("data.source", self.source, "SOURCES", "auto")
@@ -129,6 +130,7 @@ class GeneratorConfig(NetworkConfig):
         super().__post_init__()
         known("generator.resample", self.resample, "UPSAMPLING")
         positive("generator", self, "latent_dim")
+        at_most("generator", self, latent_dim=65_536)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +194,7 @@ class ObjectiveConfig:
             "weight_clip",
             "auxiliary_weight",
         )
+        at_most("objective", self, n_critic=1000)
         if self.weight_clip and self.penalty not in ("auto", "none"):
             raise InputError(
                 f"config.objective.weight_clip={self.weight_clip} and config.objective.penalty={self.penalty!r} both"
@@ -287,6 +290,7 @@ class TrainConfig:
             "num_samples",
             "ema_halflife_images",
         )
+        at_most("train", self, batch_size=1_000_000, steps_per_call=10_000, num_samples=100_000)
         not_negative(
             "train",
             self,
@@ -324,6 +328,7 @@ class EvaluateConfig:
 
     def __post_init__(self):
         positive("evaluate", self, "every_images", "num_samples")
+        at_most("evaluate", self, num_samples=1_000_000)
         for name in self.metrics:
             known("evaluate.metrics", name, "METRICS")
 

@@ -47,8 +47,10 @@ def _parse(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("not an object")
+            if not (isinstance(record, dict) and isinstance(record.get("step", 0), int)):
+                raise ValueError("not an object with a step")
+            if any(isinstance(value, dict | list) for value in record.values()):
+                raise ValueError("not scalars")
         except ValueError:
             raise InputError(f"{path} line {number} is damaged: delete that line") from None
         records.append(record)

@@ -110,14 +110,14 @@ def refuse(*_):
 @pytest.mark.parametrize(
     ("extra", "parts"),
     [
-        (["--num_samples", 0], ["--num_samples 0"]),
+        (["--num_samples", 0], ["--num_samples: 0"]),
         (["--num_samples", "many"], ["--num_samples"]),
         (["--step", 99], ["no step 99", "it has 2"]),
         (["--labels", "1"], ["--labels", "without classes"]),
         (["--truncation", "-1"], ["--truncation"]),
         (["--formats", "jpeg"], ["--formats", "jpeg"]),
         (["--formats", "nifti"], ["nifti"]),
-        (["--interpolate", "--num_steps", 1], ["--num_steps 1"]),
+        (["--interpolate", "--num_steps", 1], ["--num_steps: 1"]),
     ],
 )
 def test_wrong_generation_commands_exit_2_and_write_nothing(run, extra, parts, tmp_path, capsys, monkeypatch):
@@ -213,6 +213,27 @@ def test_the_command_itself_needs_no_jax():
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 2 and all(line.startswith("error: ") for line in done.stderr.splitlines())
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_a_folder_beside_the_checkpoints_that_is_no_step_is_left_alone(run, tmp_path, capsys, monkeypatch):
+    odd = run / "checkpoints" / "\u00b2"  # A digit for Python's isdigit, but no number.
+    odd.mkdir()
+    try:
+        arguments = ["--checkpoint", run, "--output_dir", tmp_path / "out", "--num_samples", 1]
+        status, error = in_process("generate", arguments, capsys, monkeypatch)
+        assert status == 0, error
+    finally:
+        odd.rmdir()
+
+
+def test_a_note_of_the_data_that_makes_no_sense_is_one_line(run, capsys, monkeypatch):
+    note = (run / "data.json").read_text()
+    try:
+        (run / "data.json").write_text('{"data_dir": 3}')
+        status, error = in_process("evaluate", ["--checkpoint", run, "--metrics", "swd"], capsys, monkeypatch)
+    finally:
+        (run / "data.json").write_text(note)
+    assert status == 2 and "--data_dir" in error and error.count("\n") == 1, error
 
 
 def test_interpolation_alone_writes_a_strip(run, tmp_path, capsys, monkeypatch):

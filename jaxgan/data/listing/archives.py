@@ -12,6 +12,8 @@ from jaxgan.data.readers import Decoded, check_regular, idx
 from jaxgan.data.readers.arrays import MAX_CHANNELS, ArchiveFile, load_npy
 from jaxgan.errors import InputError
 
+# Every class number up to the largest is a class: a stray value would make billions of them.
+MAX_CLASSES = 10_000
 _IDX_NAME = re.compile(r"(.*?)(train|test|t10k)-(images|labels)[-.]idx[1-4]-(?:ubyte|int)(\.gz)?$")
 
 
@@ -184,12 +186,18 @@ def _with_rank(source: Path, images: np.ndarray, rank: int | None) -> tuple[np.n
 
 
 def _single_class(source: Path, labels: np.ndarray, count: int) -> np.ndarray:
-    labels = labels.reshape(len(labels), -1)
+    if labels.ndim == 0 or len(labels) != count:
+        found = "a single value" if labels.ndim == 0 else f"{len(labels)} rows"
+        raise InputError(f"{source}: its labels, {found}, do not fit {count} images; download it again")
+    labels = labels.reshape(count, -1)
     if labels.shape[1] != 1:
         raise InputError(
             f"{source}: has {labels.shape[1]} labels an image (a multi-label set), and a condition is one class; "
             "prepare it without labels"
         )
-    if len(labels) != count or labels.dtype.kind not in "ui" or labels.min() < 0:
-        raise InputError(f"{source}: its {len(labels)} labels do not fit {count} images; download it again")
+    if labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise InputError(
+            f"{source}: its labels ({labels.dtype} from {labels.min()} to {labels.max()}) are no numbers of classes"
+            f" from 0 to {MAX_CLASSES - 1}; renumber them"
+        )
     return labels[:, 0]

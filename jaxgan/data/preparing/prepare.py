@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import logging
@@ -60,6 +61,15 @@ class Policy:
         choices = dataclasses.asdict(self)
         return {name: value for name, value in choices.items() if value or name not in ("holdout", "group")}
 
+    def __post_init__(self):
+        # Before anything is decoded: what follows may take hours.
+        if self.scaling == "fixed" and (self.low is None or self.high is None):
+            raise InputError("scaling='fixed': needs the values that become -1 and +1: give --low and --high")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise InputError(f"low={self.low}: must be below high={self.high}")
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise InputError(f"percentiles={self.percentiles}: must be two rising numbers between 0 and 100")
+
 
 def prepare(
     collection: Collection,
@@ -98,6 +108,7 @@ def prepare(
     final = data_dir / name / config / VERSION
     if is_sound(final):
         return final
+    made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     temporary = _make_temporary(data_dir)
     try:
         geometry = settle(collection, conversion, progress)
@@ -117,6 +128,9 @@ def prepare(
         raise InputError(f"{data_dir}: writing failed ({error.strerror or error}); make room and try again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # Of folders made for this, those that stayed empty go.
+            for folder in made:
+                folder.rmdir()
     return final
 
 

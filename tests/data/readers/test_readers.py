@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import logging
 import os
 import struct
 import zlib
@@ -43,6 +44,23 @@ def test_tiff_keeps_every_value_of_every_dtype(tmp_path, dtype, options):
     pixels = one(tmp_path / "a.tif")
     assert pixels.shape == (33, 21, 1)
     np.testing.assert_array_equal(pixels[..., 0], image)
+
+
+def test_reading_leaves_the_switches_of_other_libraries_as_they_were(tmp_path):
+    Image.fromarray(random((20, 30), "uint8")).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", random((20, 30), "uint8"))
+    loggers = [logging.getLogger(name) for name in ("absl", "tifffile")]
+    before = (Image.MAX_IMAGE_PIXELS, [logger.level for logger in loggers])
+    for name in ("a.png", "a.tif"):
+        read_file(tmp_path / name, 2)
+    assert (Image.MAX_IMAGE_PIXELS, [logger.level for logger in loggers]) == before
+
+
+def test_a_picture_beyond_pillows_limit_is_read_by_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # Pillow refuses from twice of it.
+    image = random((20, 30), "uint8")
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(one(tmp_path / "a.png")[..., 0], image)
 
 
 @pytest.mark.parametrize("compression", ["lzw", "packbits", "zstd", "lzma"])
