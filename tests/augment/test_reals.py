@@ -186,6 +186,25 @@ def test_an_operation_does_not_disturb_the_others(apply):
     assert (turned == both).reshape(4, 4, -1).all(-1).any(0).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((8, 8, 3), name) for name in OPERATIONS]
+    + [((4, 4, 4, 1), name) for name in OPERATIONS if name not in ("colour", "stain")],
+)
+def test_contract_of_every_operation(apply, shape, name):
+    """Alone and certain, it keeps shape, type and range, acts sample by sample, and has finite derivatives."""
+    images, config = 0.9 * batch(6, *shape), Augmentation(**{name: 1.0})
+    result = np.asarray(apply(jax.random.key(0), images, config))
+    assert result.shape == images.shape and result.dtype == np.float32
+    assert np.isfinite(result).all() and np.abs(result).max() <= 1.0
+    assert (np.abs(result - images).reshape(6, -1).max(1) > 1e-4).all()
+    np.testing.assert_allclose(apply(jax.random.key(0), images[:2], config), result[:2], atol=1e-6)
+    f = lambda x: augment(jax.random.key(0), x, config)  # noqa: E731
+    towards = batch(2, *shape, seed=1)
+    derivatives = jax.jit(lambda x: jax.jvp(lambda x: jax.jvp(f, (x,), (towards,))[1], (x,), (towards,)))(images[:2])
+    assert all(np.isfinite(values).all() for values in derivatives) and np.abs(derivatives[0]).max() > 0
+
+
 def test_gradients_are_finite_and_reach_every_sample():
     images = batch(2, 8, 8, 3).at[0, 0].set(-1.0).at[0, 1].set(1.0)
     certain = Augmentation(**dict.fromkeys(OPERATIONS, 1.0))
