@@ -21,6 +21,8 @@ FIELDS = {
     "PENALTIES": "objective.penalty",
     "GENERATORS": "generator.network",
     "CRITICS": "critic.network",
+    "UPSAMPLING": "generator.resample",
+    "DOWNSAMPLING": "critic.resample",
     "NORMS": "critic.norm",
     "CONDITIONINGS": "critic.conditioning",
     "PRECISIONS": "train.precision",
@@ -38,12 +40,13 @@ FIELDS = {
 def test_a_field_accepts_what_is_in_its_registry_and_nothing_else(name):
     section, field = FIELDS[name].split(".")
     # Sides of 64 and a labelled set, so that every network and conditioning fits.
-    base = {"data": {"size": 64, "labelled": True}, "generator": {"widths": [8, 8]}, "critic": {"widths": [8, 8]}}
+    network = {"widths": [8, 8], "network": "resnet" if field == "resample" else "dcgan"}
+    base = {"data": {"size": 64, "labelled": True}, "generator": network, "critic": network}
     for entry in registry(name):
         config = Config.from_dict({**base, section: {**base.get(section, {}), field: entry}})
         assert getattr(getattr(config, section), field) in (entry, (entry,))
     with pytest.raises(InputError, match=f"config.{FIELDS[name]}='nonsense'.*{next(iter(registry(name)))}"):
-        Config.from_dict({section: {field: "nonsense"}})
+        Config.from_dict({**base, section: {**base.get(section, {}), field: "nonsense"}})
 
 
 def test_an_added_loss_is_accepted(monkeypatch):
