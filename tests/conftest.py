@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests compile many small programs and run each once or twice: unoptimised code is three times sooner there.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 # Tests build the same small programs again and again: they share a cache of their own, not the user's. The workers of

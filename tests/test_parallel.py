@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 from jaxgan import parallel
+from jaxgan.config import Config
 from jaxgan.errors import InputError
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.step import train_many
 from jaxgan.runs.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
@@ -128,3 +132,31 @@ def test_a_process_number_beyond_the_job_is_refused(monkeypatch):
         monkeypatch.setenv(f"JAXGAN_{name}", value)
     with pytest.raises(InputError, match="index below it"):
         parallel.initialize()
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["resident", "sharded"])
+def test_jit_of_shard_map_gives_the_bits_of_pmap(spread):
+    """Two iterations with synchronised batch norm and SGD, whose parameter changes show any wrong scale."""
+    config = Config.from_dict({
+        "data": {"size": 8},
+        "generator": {"latent_dim": 5, "widths": [6, 4], "norm": "batch"}, "critic": {"widths": [4, 6]},
+        "objective": {"loss": "wgan", "n_critic": 2}, "optimizer": {"name": "sgd", "lr": 0.01},
+        "train": {"batch_size": 8},
+    })  # fmt: skip
+    images = np.random.default_rng(0).uniform(-1, 1, (12, 8, 8, 1)).astype(np.float32)
+    rows = np.random.default_rng(1).integers(0, 12, (2, 2, 8)).astype(np.int32)
+
+    def load_batch(data, batch_ref):
+        return parallel.gather_rows(data[0], batch_ref) if spread else data[0][batch_ref], None
+
+    results = []
+    for compile_ in (parallel.map_train, parallel.shard_train):
+        gan, state = build_gan(config, axis_name=parallel.AXIS)
+        data = parallel.shard_rows(12, images.__getitem__) if spread else parallel.replicate(images)
+        program = compile_(partial(train_many, gan, load_batch), data_axes=(0 if spread else None,))
+        results.append(program(parallel.replicate(state), (data,), parallel.split_batch(rows), 2))
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_array_equal(one, other)
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), build_gan(config)[1].critic.params,
+                           results[0][0].critic.params)  # fmt: skip
+    assert any(jax.tree.leaves(changed))

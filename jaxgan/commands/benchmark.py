@@ -2,6 +2,7 @@
 
     jaxgan benchmark --config all --compare plain,torch --output benchmark.json
     jaxgan benchmark --config cell256 --precision float32,bfloat16 --batch_size 16
+    jaxgan benchmark --config all --precision float32,bfloat16 --target h100 --compare plain
 
 A ratio above 1 means that jaxgan is faster. Batch sizes are a device's: with --devices 1,2,4 the work grows with them.
 Exit status: 0 success, 2 wrong input (one line on stderr), 1 anything else.
@@ -23,6 +24,8 @@ import jax
 
 import jaxgan
 from jaxgan import files, parallel
+from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
+from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.benchmark.torch_baseline import TorchWorkload, check
 from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.commands import cli
@@ -55,6 +58,11 @@ def parser() -> cli.ArgumentParser:
     add("--devices", default="1", metavar="N[,N]", help="numbers of devices (default: 1)")
     add("--compare", metavar="plain,torch,noinput", help="time the same work otherwise, interleaved")
     add("--seconds", type=cli.finite, default=20.0, help="time for each row, about (default: 20)")
+    add(
+        "--target",
+        metavar="h100[:N]|v5e:2x2|...",
+        help="time nothing: compile for devices that need not be there, and print a table of what the programs hold",
+    )
     add("--output", type=cli.path, metavar="FILE.json", help="write the report there")
     return own
 
@@ -69,15 +77,19 @@ def benchmark(args: Namespace) -> dict[str, Any]:
     """Times presets and prints a table; returns (and with `args.output` writes) the report.
 
     Args:
-      args: config, batch_size, precision, devices, compare, seconds, output.
+      args: config, batch_size, precision, devices, compare, seconds, target, output.
 
     Raises:
       InputError: no such preset, precision, comparison or number of devices, a batch of 0, or PyTorch missing.
     """
+    if args.target:
+        stay_on_host()
     presets = _presets(args.config)
     precisions = _choices("--precision", args.precision, PRECISIONS)
     compare = _choices("--compare", args.compare, COMPARISONS) if args.compare else []
     counts = _devices(args.devices)
+    if args.target and (counts != [1] or set(compare) - {"plain"}):
+        raise InputError("--target takes --compare plain alone, and no --devices: h100:8 names eight of them")
     if args.batch_size is not None and args.batch_size < 1:
         raise InputError(f"--batch_size {args.batch_size} is not valid: give 1 or more")
     output = Path(args.output) if args.output else None
@@ -87,6 +99,11 @@ def benchmark(args: Namespace) -> dict[str, Any]:
         for config in presets.values():
             check(config)
 
+    if args.target:
+        report = _compiled(find_target(args.target), presets, precisions, args.batch_size, "plain" in compare)
+        if output is not None:
+            files.write_json(output, report)
+        return report
     peaks = {precision: matrix_peak(precision) for precision in precisions}
     report = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
@@ -101,6 +118,23 @@ def benchmark(args: Namespace) -> dict[str, Any]:
                 print(_line(row), flush=True)
     if output is not None:
         files.write_json(output, report)
+    return report
+
+
+def _compiled(
+    target: Target, presets: Mapping[str, Config], precisions: list[str], batch_size: int | None, plain: bool
+) -> dict[str, Any]:
+    """The table of programs compiled for a target, printed as it grows."""
+    report: dict[str, Any] = {"target": target.name, "versions": _versions([]), "rows": []}
+    print(header(target))
+    for name, preset in presets.items():
+        for precision in precisions:
+            config = with_options(preset, batch_size, precision, target.count)
+            for is_plain in (False, True) if plain else (False,):
+                compiled = compile_for(target, config, num_classes(config), is_plain)
+                row = {"preset": name, "plain": is_plain, **as_row(compiled)}
+                report["rows"].append(row)
+                print(summary(row), flush=True)
     return report
 
 

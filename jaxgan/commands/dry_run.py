@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import parallel
+from jaxgan.benchmark.compiled import compile_for, report
+from jaxgan.benchmark.targets import find_target, stay_on_host
 from jaxgan.config import Config
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.state import layer_table
@@ -18,7 +20,7 @@ from jaxgan.gan.step import train_many
 from jaxgan.models import build_critic, build_generator
 
 
-def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
+def describe(config: Config, data_dir: str | os.PathLike | None = None, target: str | None = None) -> str:
     """The report of `--dry_run`, as text.
 
     Memory is what XLA reserves for one compiled call: state, temporaries and outputs of one device; a resident dataset
@@ -28,11 +30,15 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
       config: a validated config.
       data_dir: the data, for the number of classes and samples; None: as many classes as a conditional model needs
         at least (2).
+      target: devices that need not be there, e.g. "h100" or "v5e:2x2", to compile for in place of these.
 
     Raises:
-      InputError: the data or the batch size do not fit.
+      InputError: the data or the batch size do not fit, or there is no such target.
     """
-    parallel.check_batch_size(config.train.batch_size, config.train.accumulate)
+    goal = find_target(target) if target else None
+    if goal:
+        stay_on_host()
+    parallel.check_batch_size(config.train.batch_size, config.train.accumulate, goal and goal.count)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
         from jaxgan.data.open import open_data
@@ -53,7 +59,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None) -> str:
         lines.append(f"\n{name}: {count:,} parameters")
         width = max(len(row[0]) for row in rows)
         lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
-    lines += ["", _memory(config, num_classes)]
+    lines += ["", *(report(compile_for(goal, config, num_classes)) if goal else [_memory(config, num_classes)])]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
     jaxgan train --config mnist:wgan_gp --data_dir demo --workdir runs/digits
     jaxgan train --config mnist --data_dir DATA --config.optimizer.lr=1e-4 --dry_run
+    jaxgan train --config cell256 --config.train.precision=bfloat16 --dry_run --target h100
 
 Any field of the configuration is set with --config.SECTION.FIELD=VALUE (listed below). Exit status: 0 success, 2 wrong
 input (one line on stderr), 1 anything else, a stop by SIGTERM or SIGINT among them (after a checkpoint: the same
@@ -44,6 +45,11 @@ def parser() -> cli.ArgumentParser:
         " or the path of a run or checkpoint to start from (default: auto)",
     )
     add("--dry_run", action="store_true", help="print settings, networks and memory, and train nothing")
+    add(
+        "--target",
+        metavar="h100[:N]|v5e:2x2|...",
+        help="with --dry_run: compile for devices that need not be there, and print memory, work and calls",
+    )
     add("--augment_preview", type=cli.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")
     return own
 
@@ -54,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = override(presets.load_config(args.config), overrides)
     # One line each, as errors are; where in our code a warning arose is no help to the user.
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    if args.target and not args.dry_run:
+        raise InputError(f"--target {args.target} only describes a run: give --dry_run with it")
 
     from jaxgan import parallel
     from jaxgan.commands.compilation_cache import use_compilation_cache
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.dry_run:
         from jaxgan.commands.dry_run import describe
 
-        report = describe(config, args.data_dir)
+        report = describe(config, args.data_dir, args.target)
         if parallel.is_main_process():
             print(report)
         return 0

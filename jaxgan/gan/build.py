@@ -21,7 +21,11 @@ from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
 
 def build_gan(
-    config: Config, num_classes: int = 0, total_iterations: int = 1, axis_name: str | None = None
+    config: Config,
+    num_classes: int = 0,
+    total_iterations: int = 1,
+    axis_name: str | None = None,
+    platform: str | None = None,
 ) -> tuple[GAN, GANState]:
     """The networks, optimizers and objective of a config, and a fresh state.
 
@@ -30,12 +34,13 @@ def build_gan(
       num_classes: classes of the data, 0 without labels.
       total_iterations: length of the run, for learning-rate schedules.
       axis_name: mapped axis over devices, or None.
+      platform: what the program is meant for, as in `build_generator`; None: what this process computes on.
 
     Returns:
       The `GAN` and a `GANState` on the default device. Under `jax.eval_shape` nothing is computed.
     """
-    generator = build_generator(config, num_classes, axis_name)
-    critic = build_critic(config, num_classes, axis_name)
+    generator = build_generator(config, num_classes, axis_name, platform)
+    critic = build_critic(config, num_classes, axis_name, platform)
     optimizer, objective = config.optimizer, config.objective.resolved()
     generator_optimizer = build_optimizer(optimizer, optimizer.lr, 1, total_iterations)
     critic_optimizer = build_optimizer(

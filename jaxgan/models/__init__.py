@@ -49,13 +49,16 @@ CRITICS: dict[str, Network] = {
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def build_generator(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
+def build_generator(
+    config: Config, num_classes: int, axis_name: str | None = None, platform: str | None = None
+) -> nn.Module:
     """The generator that a config asks for.
 
     Args:
       config: a validated config.
       num_classes: classes of the data; used when the critic is conditional.
       axis_name: mapped axis over which batch norm is synchronised, or None.
+      platform: "cpu", "gpu" or "tpu", what the program is meant for; None: what this process computes on.
     """
     return GENERATORS[config.generator.network].module(
         shape=config.data.shape,
@@ -65,11 +68,13 @@ def build_generator(config: Config, num_classes: int, axis_name: str | None = No
         num_classes=num_classes if config.critic.conditioning != "none" else 0,
         axis_name=axis_name,
         **_options(GENERATORS, config.generator),
-        **_dtypes(config.train.precision),
+        **_dtypes(config.train.precision, platform),
     )
 
 
-def build_critic(config: Config, num_classes: int, axis_name: str | None = None) -> nn.Module:
+def build_critic(
+    config: Config, num_classes: int, axis_name: str | None = None, platform: str | None = None
+) -> nn.Module:
     """The critic that a config asks for; arguments as in `build_generator`."""
     return CRITICS[config.critic.network].module(
         widths=config.critic.widths,
@@ -79,7 +84,7 @@ def build_critic(config: Config, num_classes: int, axis_name: str | None = None)
         conditioning=config.critic.conditioning,
         axis_name=axis_name,
         **_options(CRITICS, config.critic),
-        **_dtypes(config.train.precision),
+        **_dtypes(config.train.precision, platform),
     )
 
 
@@ -92,8 +97,8 @@ def _options(networks: dict[str, Network], settings: GeneratorConfig | CriticCon
     return {name: getattr(settings, name) for name in networks[settings.network].options}
 
 
-def _dtypes(precision: str) -> dict[str, Any]:
+def _dtypes(precision: str, platform: str | None) -> dict[str, Any]:
     """What a precision means here: a CPU multiplies bfloat16 fast but emulates every other operation on it."""
     matmul = jnp.dtype(PRECISIONS[precision])
-    activation = jnp.dtype(jnp.float32) if jax.default_backend() == "cpu" else matmul
+    activation = jnp.dtype(jnp.float32) if (platform or jax.default_backend()) == "cpu" else matmul
     return {"activation_dtype": activation, "matmul_dtype": matmul}

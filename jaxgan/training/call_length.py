@@ -19,15 +19,16 @@ class CallLength:
     The results do not depend on it: calls cut anywhere give the same bits (`step.train_many`).
 
     Args:
-      fixed: always this many; 0 for as many as fit into `CALL_SECONDS`, at most a backend's `LONGEST`.
+      fixed: always this many; 0 for as many as fit into `CALL_SECONDS`, at most a platform's `LONGEST`.
+      platform: "cpu", "gpu" or "tpu", what runs them; None: what this process computes on.
 
     Attributes:
       longest: the most that a call will ever run.
       iterations: how many the next call should run; every process of a job has the same number.
     """
 
-    def __init__(self, fixed: int = 0):
-        self.longest = fixed or LONGEST.get(jax.default_backend(), LONGEST_ACCELERATOR)
+    def __init__(self, fixed: int = 0, platform: str | None = None):
+        self.longest = fixed or LONGEST.get(platform or jax.default_backend(), LONGEST_ACCELERATOR)
         self.iterations = fixed or 1
         self._calls = -1 if fixed else 0
 

@@ -37,7 +37,7 @@ def preset(tmp_path):
 
 def arguments(preset, **changes):
     values = {"config": preset, "batch_size": None, "precision": "float32", "devices": "1", "compare": None}
-    values |= {"seconds": 0.1, "output": None}
+    values |= {"seconds": 0.1, "output": None, "target": None}
     return Namespace(**{**values, **changes})
 
 

@@ -1,0 +1,120 @@
+"""What a compiled program holds, read from its text: cuDNN's calls, collectives, cycles that the compiler expects.
+
+An instruction in the body of a loop counts as often as the loop is known to run; loops of unknown length count once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from math import prod
+from typing import NamedTuple
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
+_COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+
+
+class Instruction(NamedTuple):
+    """One line of a program, and how often it runs."""
+
+    name: str
+    operation: str
+    text: str
+    times: int
+
+
+class Call(NamedTuple):
+    """A kind of call of cuDNN: e.g. ("convBackwardInput", "bf16", "strided"); the window is "unit", "strided" or
+    "dilated"."""
+
+    kind: str
+    dtype: str
+    window: str
+
+
+def instructions(text: str) -> list[Instruction]:
+    """All instructions that run by themselves: what is fused into another is part of it."""
+    bodies, entry = _computations(text)
+    runs: Counter[str] = Counter({entry: 1})
+    found = []
+    # Computations stand before those that call them, so backwards every caller comes first.
+    for name in reversed(bodies):
+        for instruction, operation, line in bodies[name] if runs[name] else ():
+            found.append(Instruction(instruction, operation, line, runs[name]))
+            for called, times in _called(operation, line, bodies):
+                runs[called] += runs[name] * times
+    return found
+
+
+def _computations(text: str) -> tuple[dict[str, list[tuple[str, str, str]]], str]:
+    bodies: dict[str, list[tuple[str, str, str]]] = {}
+    entry = name = ""
+    for line in text.splitlines():
+        if header := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            name = header[2]
+            entry = name if header[1] else entry
+            bodies[name] = []
+        elif found := re.match(r"\s+(?:ROOT )?%?([\w.\-]+) = (?:\(.*?\)|\S+) ([\w\-]+)\(", line):
+            bodies[name].append((found[1], found[2], line))
+    return bodies, entry
+
+
+def _called(operation: str, line: str, bodies: dict) -> Iterator[tuple[str, int]]:
+    if operation == "while":
+        yield re.search(r"body=%?([\w.\-]+)", line)[1], _trips(line, bodies)
+    elif operation == "conditional":
+        for group in re.findall(r"(?:branch_computations=\{|true_computation=|false_computation=)([^}=]*)", line):
+            yield from ((name, 1) for name in re.findall(r"%([\w.\-]+)", group))
+    elif operation in ("call", "async-start") and (found := re.search(r"(?:to_apply|calls)=%?([\w.\-]+)", line)):
+        yield found[1], 1
+
+
+def _trips(line: str, bodies: dict) -> int:
+    """How often a loop runs: as its text says, or as its condition counts, from zero to a constant; else once."""
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', line):
+        return int(known[1])
+    condition = "\n".join(text for _, _, text in bodies[re.search(r"condition=%?([\w.\-]+)", line)[1]])
+    below = re.search(r"compare\(%[\w.\-]+, %([\w.\-]+)\), direction=LT", condition)
+    limit = below and re.search(rf"%{re.escape(below[1])} = \S+ constant\((\d+)\)", condition)
+    return int(limit[1]) if limit else 1
+
+
+def cudnn_calls(text: str) -> Counter[Call]:
+    """Convolutions that cuDNN computes, by kind, dtype of the first operand, and window."""
+    types = dict(re.findall(r"%(\S+) = (\w+)\[", text))
+    calls: Counter[Call] = Counter()
+    for _, operation, line, times in instructions(text):
+        target = re.search(r'custom_call_target="__cudnn\$(conv\w+)"', line)
+        if operation == "custom-call" and target:
+            first = re.search(r"custom-call\((?:[^%)]*)%([\w.\-]+)", line)[1]
+            window = re.search(r"window=\{([^}]*)\}", line)[1]
+            form = "dilated" if "dilate" in window else "strided" if "stride" in window else "unit"
+            calls[Call(target[1], types.get(first, "?"), form)] += times
+    return calls
+
+
+def collectives(text: str) -> Counter[tuple[str, int, bool]]:
+    """Collectives by (kind, bytes of the result, whether it may run beside other work)."""
+    found: Counter[tuple[str, int, bool]] = Counter()
+    for _, operation, line, times in instructions(text):
+        if kind := re.fullmatch(rf"({_COLLECTIVES})(-start)?", operation):
+            result = line.split(" = ", 1)[1].split(f" {operation}(")[0]
+            arrays = re.findall(r"(\w+)\[([\d,]*)\]", result)
+            size = sum(_BYTES.get(dtype, 4) * prod(map(int, filter(None, shape.split(",")))) for dtype, shape in arrays)
+            overlaps = bool(kind[2]) and '"is_sync":true' not in line
+            found[kind[1], size, overlaps] += times
+    return found
+
+
+def estimated_cycles(text: str) -> dict[str, int]:
+    """Cycles that the TPU compiler expects, by layer ("Critic/down0"), largest first; "other" for the rest.
+
+    It expects nothing of copies in the background, of collectives and of scalars: this ranks, it is no time.
+    """
+    cycles: defaultdict[str, int] = defaultdict(int)
+    for _, _, line, times in instructions(text):
+        if expected := re.search(r'"estimated_cycles":"(\d+)"', line):
+            scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(\w+)', line)
+            cycles[f"{scope[1]}/{scope[2]}" if scope else "other"] += times * int(expected[1])
+    return dict(sorted(cycles.items(), key=lambda item: -item[1]))

@@ -1,0 +1,229 @@
+"""Programs compiled for accelerators that are not there: what they hold, and how that is read."""
+
+import importlib.util
+from collections import Counter
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxgan.benchmark import hlo, targets
+from jaxgan.benchmark.compiled import Compiled, compile_for, report
+from jaxgan.benchmark.products import Product, products, roofline_seconds, total_flops
+from jaxgan.benchmark.targets import CHIPS, find_target
+from jaxgan.config import Config
+from jaxgan.errors import InputError
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.step import critic_update
+from jaxgan.models import build_critic
+from jaxgan.ops.conv import conv, lowering
+from jaxgan.training.call_length import CallLength
+
+
+def small(rank=2, precision="bfloat16", **train):
+    """Networks whose last layer is 4 pixels wide, where XLA:GPU needs help (`lowering_native._outgrow_kernel`)."""
+    return Config.from_dict(
+        {
+            "data": {"size": 16 if rank == 3 else 32, "spatial_rank": rank},
+            "generator": {"latent_dim": 8, "widths": [32, 16] if rank == 3 else [32, 16, 8], "norm": "none"},
+            "critic": {"widths": [16, 32] if rank == 3 else [8, 16, 32]},
+            "objective": {"loss": "wgan", "penalty": "gp", "n_critic": 3},
+            "train": {"batch_size": 8, "precision": precision, **train},
+        }
+    )
+
+
+# ---- What needs no compiler ------------------------------------------------------------------------------------------
+
+
+def forms(found):
+    return sum((Counter({product.form: product.times}) for product in found), Counter())
+
+
+def test_products_are_counted_by_arithmetic():
+    """Pixels in the padding are not multiplied; loops count their bodies; what nothing reads is not done."""
+    x, w = jnp.zeros((2, 4, 4, 3)), jnp.zeros((4, 4, 3, 5))
+
+    def loop(x, w):
+        def body(carry, _):
+            return carry + conv(x, w, stride=2).sum() + conv(2 * x, w, stride=2).sum() * 0, None
+
+        unused = conv(3 * x, w, stride=2)
+        return jax.lax.scan(body, unused[0, 0, 0, 0] * 0 + (x[0, 0, 0] @ w[0, 0])[0], None, length=7)[0]
+
+    found = list(products(jax.make_jaxpr(loop)(x, w).jaxpr))
+    # Of 2 outputs and 4 taps along an axis, 6 pairs lie inside the image.
+    one = 2 * 6 * 6 * 2 * 3 * 5
+    assert Counter((p.form, p.flops, p.times) for p in found)[("C", one, 7)] == 2
+    assert forms(found)["dot"] == 1
+    dead = list(products(jax.make_jaxpr(lambda x, w: (conv(x, w, stride=2), x)[1])(x, w).jaxpr))
+    assert dead == []
+
+
+def test_the_count_agrees_with_xla_where_xla_counts_right():
+    config, gan = small(precision="float32"), None
+
+    def build():
+        nonlocal gan
+        gan, state = build_gan(config, platform="gpu")
+        return state
+
+    state, real = jax.eval_shape(build), jax.ShapeDtypeStruct((8, *config.data.shape), jnp.float32)
+    ours = list(products(jax.make_jaxpr(partial(critic_update, gan))(state, real, None).jaxpr))
+    with lowering("plain"):
+        theirs = jax.jit(partial(critic_update, gan)).lower(state, real, None).cost_analysis()["flops"]
+    # XLA adds what is done to every pixel: a few operations each.
+    assert 0.8 * theirs < total_flops(ours) < theirs
+
+
+def test_the_roofline_takes_operations_or_bytes_whichever_are_slower():
+    found = [Product("C", 100, 10, 2), Product("dot", 10, 100, 1)]
+    assert roofline_seconds(found, peak=10.0, bandwidth=10.0) == 2 * 10 + 10
+
+
+PROGRAM = """HloModule jit_step, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  ROOT %sum = f32[] add(%a, %b)
+}
+
+%inside (p: f32[4]) -> f32[4] {
+  ROOT %n = f32[4]{0} negate(%p), backend_config={"estimated_cycles":"1000"}
+}
+
+%body (arg: (bf16[2,8,8,1], bf16[4,4,1,8])) -> (bf16[2,8,8,1], bf16[4,4,1,8]) {
+  %x = bf16[2,8,8,1]{3,2,1,0} get-tuple-element(%arg), index=0
+  %w = bf16[4,4,1,8]{3,2,1,0} get-tuple-element(%arg), index=1
+  %c.1 = (bf16[2,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 stride=2x2}, custom_call_target="__cudnn$convForward"
+  %c.2 = (bf16[4,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 rhs_dilate=2x2}, custom_call_target="__cudnn$convForward"
+  %f = f32[4]{0:T(8,128)} fusion(%x), calls=%inside, metadata={op_name="jit(step)/jvp(Critic)/down0/conv"}, backend_config={"estimated_cycles":"30"}
+  ROOT %t = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) tuple(%x, %w)
+}
+
+%until (arg: (bf16[2,8,8,1], bf16[4,4,1,8])) -> pred[] {
+  %i = s32[] get-tuple-element(%arg), index=0
+  %limit = s32[]{:T(128)} constant(5)
+  ROOT %less = pred[] compare(%i, %limit), direction=LT
+}
+
+ENTRY %main (p: f32[4]) -> f32[4] {
+  %loop = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) while(%init), condition=%until, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %r = (f32[4]{0}, bf16[3,2]{1,0}) all-reduce(%p, %q), to_apply=%add
+  %s = f32[4]{0} all-reduce-start(%p), to_apply=%add
+  ROOT %out = f32[4]{0} fusion(%s), calls=%inside, backend_config={"estimated_cycles":"7"}
+}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("says_how_often", [True, False])
+def test_a_program_is_read_with_its_loops(says_how_often):
+    """XLA:GPU notes how often a loop runs; XLA:TPU leaves it to the loop's condition."""
+    program = PROGRAM if says_how_often else PROGRAM.replace("known_trip_count", "something_else")
+    assert hlo.cudnn_calls(program) == {("convForward", "bf16", "strided"): 5, ("convForward", "bf16", "dilated"): 5}
+    assert hlo.collectives(program) == {("all-reduce", 16 + 12, False): 1, ("all-reduce", 16, True): 1}
+    assert hlo.estimated_cycles(program) == {"Critic/down0": 150, "other": 7}
+
+
+def test_a_report_says_whether_it_fits():
+    chip = CHIPS["h100"]
+    state = 100 * 2**20
+    size = int(chip.memory)
+    whole = Compiled(find_target("h100:2"), 8, "bfloat16", 1.0, state, size, size - state, state, [], "")
+    assert not whole.fits
+    assert "DOES NOT FIT" in "\n".join(report(whole))
+    # Three quarters of the memory hold the state and three quarters of the samples, nearly: an even number of them.
+    assert whole.largest_batch == 4
+    assert whole._replace(memory_bytes=size // 2).fits
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("h200", "h100, "), ("h100:x", "h100:8"), ("v5e", "v5e:2x2"), ("v5p:2x2", "v5p:2x2x1"), ("v5e:0x2", "v5e:2x2")],
+)
+def test_wrong_targets_are_refused_with_an_example(name, way_out):
+    with pytest.raises(InputError, match=way_out) as error:
+        find_target(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("h100", "target-gpu"), ("v5e:2x2", "target-tpu")])
+def test_a_missing_compiler_is_named_by_its_extra(name, extra, monkeypatch):
+    monkeypatch.setattr(targets, "_installed", lambda package: False)
+    with pytest.raises(InputError, match=rf"--target {name} .*pip install 'jaxgan\[{extra}\]'"):
+        compile_for(find_target(name), small(), 0)
+
+
+def test_a_batch_is_shared_among_the_targets_devices():
+    with pytest.raises(InputError, match="batch_size=8 does not divide by the 3 devices: use 6 or 9"):
+        compile_for(find_target("h100:3"), small(), 0)
+
+
+def test_what_depends_on_the_target_is_not_asked_of_the_host():
+    """Activations stay float32 on a CPU alone, where calls are short too."""
+    dtypes = {p: build_critic(small(), 0, platform=p).activation_dtype for p in ("cpu", "gpu", "tpu", None)}
+    assert dtypes == {"cpu": jnp.float32, "gpu": jnp.bfloat16, "tpu": jnp.bfloat16, None: jnp.float32}
+    assert CallLength(platform="tpu").longest > CallLength(platform="cpu").longest == CallLength().longest
+
+
+# ---- Compiled programs -----------------------------------------------------------------------------------------------
+
+gpu = pytest.mark.skipif(
+    importlib.util.find_spec("jax_plugins") is None or importlib.util.find_spec("jax_plugins.xla_cuda12") is None,
+    reason="no compiler for GPUs: pip install 'jaxgan[target-gpu]'",
+)
+tpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="no compiler for TPUs: pip install 'jaxgan[target-tpu]'"
+)
+
+
+@gpu
+@pytest.mark.accelerator_compile
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_every_map_is_the_call_of_cudnn_made_for_it(rank, precision):
+    """None is widened to float32, none dilated, and each of the three maps is the kind of call that is its own."""
+    compiled = compile_for(find_target("h100"), small(rank, precision), 0)
+    calls, wanted = hlo.cudnn_calls(compiled.text), forms(compiled.products)
+    assert {call.dtype for call in calls} == {"bf16" if precision == "bfloat16" else "f32"}
+    assert {call.window for call in calls} == {"strided"}
+    kinds = Counter()
+    for call, count in calls.items():
+        kinds[call.kind.replace("BiasActivation", "")] += count
+    assert kinds == {
+        "convForward": wanted["C"], "convBackwardInput": wanted["Cx"], "convBackwardFilter": wanted["Cw"]
+    }  # fmt: skip
+    assert min(wanted.values()) >= 3
+    assert compiled.alias_bytes == compiled.state_bytes, "the state is not updated in place"
+
+
+@gpu
+@pytest.mark.accelerator_compile
+def test_devices_meet_once_an_update():
+    compiled = compile_for(find_target("h100:2"), small(), 0)
+    check_collectives(compiled)
+
+
+@tpu
+@pytest.mark.accelerator_compile
+def test_a_tpu_program_meets_once_an_update_and_updates_in_place():
+    compiled = compile_for(find_target("v5e:2x2"), small(), 0)
+    check_collectives(compiled)
+    assert compiled.alias_bytes >= compiled.state_bytes  # Tiled: padded to whole tiles.
+    assert sum(hlo.estimated_cycles(compiled.text).values()) > 0
+
+
+def check_collectives(compiled):
+    """One all-reduce of the gradients an update, and at most one for the metrics, some of which may ride along."""
+    gan_state = jax.eval_shape(lambda: build_gan(small())[1])
+    sizes = {
+        name: 4 * sum(leaf.size for leaf in jax.tree.leaves(net.params))
+        for name, net in (("generator", gan_state.generator), ("critic", gan_state.critic))
+    }
+    found = Counter()
+    for (kind, size, _), count in hlo.collectives(compiled.text).items():
+        found[kind, size] += count
+    for name, updates in (("generator", 1), ("critic", 3)):
+        carries = [key for key in found if key[0] == "all-reduce" and sizes[name] <= key[1] < sizes[name] + 64]
+        assert sum(found.pop(key) for key in carries) == updates, (name, sizes, found)
+    assert sum(found.values()) <= 1 and all(size < 64 for _, size in found), found
