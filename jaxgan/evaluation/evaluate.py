@@ -68,6 +68,7 @@ def evaluate(
     split: str = "train",
     real_fingerprint: str | None = None,
     cache_folder: str | Path | None = None,
+    resamples: int = 0,
 ) -> Evaluation:
     """Compares generated with real images.
 
@@ -83,6 +84,7 @@ def evaluate(
       real_fingerprint: hash of everything that decides the real batches' content and order; with it the real
         summary is cached, and `real_batches` is not read when it is known.
       cache_folder: defaults to `files.cache_folder()`.
+      resamples: draws behind the 95% interval of each number; 0: no intervals.
 
     Returns:
       The `Evaluation`.
@@ -101,7 +103,7 @@ def evaluate(
     generated = summarise("generated", generated_batches, needs, extractor)
     if generated.shape != real.shape:
         raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
-    report = Report(real, generated, extractor, split, scaling)
+    report = Report(real, generated, extractor, split, scaling, resamples)
     for metric in wanted:
         try:
             report.measure(metric)
@@ -126,7 +128,7 @@ def _summarise_real(batches, needs, extractor, fingerprint, cache_folder) -> Sum
             "needs": needs,
             "extractor": extractor.protocol(2) if extractor else None,
             "version": jaxgan.__version__,
-            "layout": 2,
+            "layout": 3,
         }
     )
     folder = files.cache_folder() if cache_folder is None else Path(cache_folder)

@@ -25,6 +25,7 @@ from jaxgan.evaluation.summary import Summary
 MOST_FEATURES = 10_000
 MOST_LOGITS = 50_000
 MOST_IMAGES = 2_048
+MOST_SAMPLES = 10_000
 MOST_SEARCHED = 50_000
 BYTES = 2**28
 
@@ -50,6 +51,7 @@ class _Gatherer:
         self.features = Reservoir(min(MOST_FEATURES, BYTES // max(bytes_per_feature, 1)))
         self.logits = Reservoir(MOST_LOGITS)
         self.images = Reservoir(min(MOST_IMAGES, BYTES // (4 * numbers)))
+        self.samples = Reservoir(min(MOST_SAMPLES, BYTES // (4 * numbers)))
         self.pixels = Reservoir(min(MOST_SEARCHED, int(BYTES / (4 * pixels))))
         self.histogram, self.power, self.count = 0, 0.0, 0
 
@@ -60,8 +62,10 @@ class _Gatherer:
             descriptors = pixel_descriptors(batch.images[:n])
             vectors = np.moveaxis(np.asarray(features)[:, :n], 1, 0).mean(axis=2) if features is not None else None
             self.pixels.add(batch.positions, descriptors, *([] if vectors is None else [vectors.reshape(n, -1)]))
+        labels = np.full(n, -1, np.int32) if batch.labels is None else batch.labels
+        if "samples" in self.needs:
+            self.samples.add(batch.images[:n], labels, batch.positions)
         if "features" in self.needs and features is not None:
-            labels = np.full(n, -1, np.int32) if batch.labels is None else batch.labels
             self.features.add(np.moveaxis(np.asarray(features)[:, :n], 1, 0), labels)
         if "logits" in self.needs and logits is not None:
             self.logits.add(np.moveaxis(np.asarray(logits)[:, :n], 1, 0))
@@ -85,6 +89,9 @@ class _Gatherer:
             arrays["similarity"] = np.asarray(pair_similarity(self.images.columns()[0]))
         if "statistics" in self.needs:
             arrays |= {"histogram": self.histogram, "power": self.power / self.count}
+        if "samples" in self.needs:
+            names = ("samples", "sample_labels", "sample_positions")
+            arrays |= dict(zip(names, self.samples.columns(), strict=True))
         if "pixels" in self.needs:
             columns = self.pixels.columns()
             arrays |= dict(zip(("positions", "pixels", "vectors"), columns, strict=False))

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 
 from jaxgan.data.scaling import Scaling
+from jaxgan.evaluation.bootstrap import bootstrap
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.summary import Summary
 
 # What `summarise` can gather of a set, see `Summary`. Of these, the first row is made of an extractor's features.
 OF_FEATURES = ("moments", "features", "logits")
-NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels")
+NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels", "samples")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +95,15 @@ class CannotMeasure(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """One number: its value, what else was measured on the way, and how."""
+    """One number: its value, what else was measured on the way, and how.
+
+    `interval` holds the true value with a probability of 95%, as far as the samples can tell; None without resampling.
+    """
 
     value: float
     details: dict[str, Any]
     protocol: dict[str, Any]
+    interval: tuple[float, float] | None = None
 
 
 class Report:
@@ -111,11 +116,18 @@ class Report:
     """
 
     def __init__(
-        self, real: Summary, generated: Summary, extractor: Extractor | None, split: str, scaling: Scaling | None
+        self,
+        real: Summary,
+        generated: Summary,
+        extractor: Extractor | None,
+        split: str,
+        scaling: Scaling | None,
+        resamples: int = 0,
     ):
         import jaxgan
 
         self.real, self.generated, self.extractor, self.scaling = real, generated, extractor, scaling
+        self.resamples = resamples
         self.metrics: dict[str, Measurement] = {}
         self.warnings: list[str] = []
         self.copies: dict[str, Any] = {}
@@ -135,12 +147,23 @@ class Report:
         self._metric = metric
         metric.measure(self)
 
-    def add(self, value: str, number: float, details: dict | None = None, **protocol) -> str:
+    def bootstrap(self, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
+        """The 95% interval of `statistic(*rows)` over draws from sets of these sizes; None when none was asked for."""
+        return bootstrap(statistic, counts, self.resamples) if self.resamples else None
+
+    def add(
+        self,
+        value: str,
+        number: float,
+        details: dict | None = None,
+        interval: tuple[float, float] | None = None,
+        **protocol,
+    ) -> str:
         """Enters a number under the name of one of the metric's values; returns the name it is reported under."""
         (record,) = (v for v in self._metric.values if v.name == value)
         name = record.named(self.extractor)
         made_by = self.extractor.protocol(len(self.real.shape) - 1) if record.elsewhere else {"dtype": "float32"}
-        self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol)
+        self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol, interval)
         if not np.isfinite(number):
             self.warnings.append(f"{name}: not defined for so few samples")
         return name

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from jaxgan.errors import InputError
 from jaxgan.evaluation.metric import Metric, Value
+from jaxgan.evaluation.metrics.class_agreement import CLASS_AGREEMENT
 from jaxgan.evaluation.metrics.frechet import FID
 from jaxgan.evaluation.metrics.histogram import HISTOGRAM
 from jaxgan.evaluation.metrics.inception_score import INCEPTION_SCORE
@@ -23,7 +24,19 @@ from jaxgan.evaluation.metrics.swd import SWD
 from jaxgan.evaluation.networks.extractor import Extractor
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (FID, KID, INCEPTION_SCORE, PRDC, SWD, MSSSIM, SPECTRUM, HISTOGRAM, NEAREST)
+    metric.name: metric
+    for metric in (
+        FID,
+        KID,
+        INCEPTION_SCORE,
+        PRDC,
+        SWD,
+        MSSSIM,
+        SPECTRUM,
+        HISTOGRAM,
+        NEAREST,
+        CLASS_AGREEMENT,
+    )
 }
 
 

@@ -27,7 +27,11 @@ def table(evaluation: Evaluation) -> str:
     rows = []
     for name, measurement in evaluation.metrics.items():
         deviation = measurement.details.get("std")
-        value = f"{measurement.value:.5g}" + (f" +- {deviation:.2g}" if deviation is not None else "")
+        value = f"{measurement.value:.5g}"
+        if measurement.interval is not None:
+            value += " [{:.4g}, {:.4g}]".format(*measurement.interval)
+        elif deviation is not None:
+            value += f" +- {deviation:.2g}"
         rows.append((name, value, _reading(name, measurement)))
     rows = [("metric", "value", "reading"), *rows]
     widths = [max(len(row[i]) for row in rows) for i in range(2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +22,16 @@ class Summary:
       moments: of the features, one an axis (images have one); empty when not asked for.
       arrays: what else was asked for, by name: `features` `[n, A, S, D]`, `labels` `[n]`, `inception_score`
         `[A, 2]`, `histogram` `[C, bins]`, `power` `[C, R]`, `patches_<level>` `[n, P, K]`, `similarity` `[]`,
-        `pixels` `[n, P]`, `positions` `[n]` (places of the pixels' samples in the stream).
+        `pixels` `[n, P]`, `positions` `[n]` (places of the pixels' samples in the stream), `samples` `[n, *shape]` with
+        `sample_labels` `[n]` (-1: no class) and `sample_positions` `[n]`.
+      memo: what metrics made of the set and may want again; not saved.
     """
 
     count: int
     shape: tuple[int, ...]
     moments: list[Moments]
     arrays: dict[str, np.ndarray]
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def patches(self) -> list[np.ndarray]:
