@@ -33,9 +33,13 @@ from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluate import Evaluation, evaluate
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.networks.extractor import choose_extractor
-from jaxgan.evaluation.registry import default_metrics, help_text, needs_extractor, parse_metrics
+from jaxgan.evaluation.registry import METRICS, default_metrics, help_text, needs_extractor, parse_metrics
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
+
+
+# Fewer draws say nothing of the ends of a 95% interval.
+FEWEST_DRAWS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +51,7 @@ class _Task:
     split: str
     facts: dict[str, Any]
     output: Path
+    heldout: Source | None = None
 
 
 def parser() -> cli.ArgumentParser:
@@ -70,12 +75,18 @@ def parser() -> cli.ArgumentParser:
     add("--generated", type=cli.path, metavar="DIR", help="folder (or npz, npy) of any model's images")
     add("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
     add("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
+    add("--heldout", type=cli.path, metavar="DIR", help="reals that were never trained on (default: the data's own)")
     add("--metrics", default=",".join(default_metrics()), metavar="A,B,...", help=help_text())
+    add("--bootstrap", type=_draws, default=0, metavar="N", help="95%% intervals by N draws (default: 0, none)")
     add("--inception_weights", type=cli.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
     add("--output", type=cli.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
     add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
     add("--overwrite", action="store_true", help="replace files that exist")
     return own
+
+
+def _draws(text: str) -> int:
+    return 0 if text == "0" else cli.whole(FEWEST_DRAWS, 100_000)(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +110,7 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
 
     Args:
       args: checkpoint, step, data_dir, num_samples, seed, truncation, real, generated, value_range,
-        generated_range, metrics, inception_weights, output, overwrite.
+        generated_range, heldout, metrics, bootstrap, inception_weights, output, overwrite.
 
     Returns:
       The evaluation, and the files written.
@@ -115,12 +126,13 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     extractor = choose_extractor(args.inception_weights) if wanted else None
     task = _folders(args, output) if args.checkpoint is None else _checkpoint(args, output)
     skipped = {}
-    if task.split == "holdout" and "nearest" in metrics:
-        # Against images that the model never saw, the search would find no copy, whatever was copied.
-        metrics = [name for name in metrics if name != "nearest"]
-        skipped["nearest"] = "copies are copies of training data: --split train --metrics nearest looks for them"
+    if task.split == "holdout":
+        # Against images that the model never saw, a search would find no copy, whatever was copied.
+        for name in (name for name in metrics if METRICS[name].of_training):
+            skipped[name] = f"copies are copies of training data: --split train --metrics {name} looks for them"
+        metrics = [name for name in metrics if name not in skipped]
     if not metrics:
-        raise InputError("--metrics nearest compares with training data: give --split train")
+        raise InputError(f"--metrics {','.join(skipped)} compares with training data: give --split train")
     start = time.time()
     evaluation = evaluate(
         task.real.batches(),
@@ -131,6 +143,8 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         class_names=task.real.class_names,
         split=task.split,
         real_fingerprint=task.real.fingerprint,
+        resamples=args.bootstrap,
+        heldout_batches=None if task.heldout is None else task.heldout.batches(),
     )
     evaluation.skipped.update(skipped)
     facts = task.facts | {
@@ -157,7 +171,8 @@ def _folders(args: Namespace, output: Path | None) -> _Task:
         generated = generated.without_labels()
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     facts = {"real": str(args.real), "generated": str(args.generated)}
-    return _Task(real, generated, "all", facts, output or Path(f"evaluation-{now}.json"))
+    heldout = None if args.heldout is None else files_source("--heldout", args.heldout, value_range)
+    return _Task(real, generated, "all", facts, output or Path(f"evaluation-{now}.json"), heldout)
 
 
 def _value_range(flag: str, text: str | None) -> tuple[float, float] | None:
@@ -211,7 +226,11 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
         "truncation": args.truncation,
     }
     default = model.run_dir / "evaluation" / f"step_{model.step}-{datetime.datetime.now():%Y%m%d-%H%M%S}.json"
-    return _Task(dataset_source(reals, MOST_REALS), generated, split, facts, output or default)
+    if args.heldout is not None:
+        heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
+    else:
+        heldout = None if dataset.held_out is None else dataset_source(dataset.held_out, MOST_REALS)
+    return _Task(dataset_source(reals, MOST_REALS), generated, split, facts, output or default, heldout)
 
 
 def _data_dir(args: Namespace, run_dir: Path) -> str:

@@ -10,42 +10,43 @@ import numpy as np
 BINS = 65536
 
 
-def count_values(images: jax.Array, weights: jax.Array) -> jax.Array:
+def count_values(images: jax.Array, weights: jax.Array, bins: int = BINS) -> jax.Array:
     """Histogram of a batch over [-1, 1]; pure, for use inside `jit`.
 
     Args:
       images: `[N, *spatial, C]` in [-1, 1].
       weights: `[N]` int32 of 0 (left out) or 1.
+      bins: how many.
 
     Returns:
-      `[C, BINS]` int32; bin b is centred at `-1 + 2 b / (BINS - 1)`.
+      `[C, bins]` int32; bin b is centred at `-1 + 2 b / (bins - 1)`.
     """
     channels = images.shape[-1]
-    index = jnp.clip(jnp.rint((images + 1.0) * ((BINS - 1) / 2)), 0, BINS - 1).astype(jnp.int32)
-    index = index + BINS * jnp.arange(channels, dtype=jnp.int32)
+    index = jnp.clip(jnp.rint((images + 1.0) * ((bins - 1) / 2)), 0, bins - 1).astype(jnp.int32)
+    index = index + bins * jnp.arange(channels, dtype=jnp.int32)
     each = jnp.broadcast_to(weights.reshape(-1, *[1] * (images.ndim - 1)), images.shape)
-    counts = jnp.zeros(channels * BINS, jnp.int32).at[index.reshape(-1)].add(each.reshape(-1).astype(jnp.int32))
-    return counts.reshape(channels, BINS)
+    counts = jnp.zeros(channels * bins, jnp.int32).at[index.reshape(-1)].add(each.reshape(-1).astype(jnp.int32))
+    return counts.reshape(channels, bins)
 
 
 def wasserstein(real: np.ndarray, generated: np.ndarray, span: float) -> float:
     """1-D Wasserstein distance between two value distributions: by how much a value is off on average.
 
     Args:
-      real: `[C, BINS]` counts.
-      generated: `[C, BINS]` counts.
+      real: `[C, bins]` counts.
+      generated: `[C, bins]` counts.
       span: width of the range [-1, 1] in the units of the data.
 
     Returns:
       The distance in these units, the mean over channels.
     """
     shares = [np.cumsum(h, axis=1) / h.sum(axis=1, keepdims=True) for h in (real, generated)]
-    return float(np.abs(shares[0] - shares[1]).sum(axis=1).mean() * span / (BINS - 1))
+    return float(np.abs(shares[0] - shares[1]).sum(axis=1).mean() * span / (real.shape[1] - 1))
 
 
 def value_moments(counts: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of the values behind `[C, BINS]` counts, on the scale [-1, 1]."""
+    """Mean and standard deviation of the values behind `[C, bins]` counts, on the scale [-1, 1]."""
     share = counts.sum(axis=0) / counts.sum()
-    values = np.linspace(-1.0, 1.0, BINS)
+    values = np.linspace(-1.0, 1.0, counts.shape[1])
     mean = float(share @ values)
     return mean, float(np.sqrt(share @ (values - mean) ** 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -34,16 +34,14 @@ def interval(values: list[float] | np.ndarray, level: float = LEVEL) -> tuple[fl
     return float(low), float(high)
 
 
-def halves(count: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Places of random halves of a set, without replacement, in rising order.
+def half(count: int, seed: int) -> np.ndarray:
+    """Places of a random half of a set, without replacement, in rising order.
 
     A mean over a random half strays from the mean over the whole as far as the whole strays from the truth, and no
     sample occurs twice: what is made of distances between samples (neighbours, kernels, covariances of few samples)
     does not survive the repetitions of the bootstrap (Politis, Romano and Wolf 1999, Subsampling).
     """
-    random = np.random.RandomState(seed)
-    for _ in range(resamples):
-        yield np.sort(random.permutation(count)[: max(1, count // 2)])
+    return np.sort(np.random.default_rng(seed).permutation(count)[: max(1, count // 2)])
 
 
 def centred_interval(value: float, values: list[float] | np.ndarray, level: float = LEVEL) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from jaxgan import files
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.evaluation.gather import summarise
+from jaxgan.evaluation.intervals import add_intervals
 from jaxgan.evaluation.metric import CannotMeasure, Measurement, Report
 from jaxgan.evaluation.metrics.memorisation import Memorisation
 from jaxgan.evaluation.networks.extractor import Extractor
@@ -69,6 +70,7 @@ def evaluate(
     real_fingerprint: str | None = None,
     cache_folder: str | Path | None = None,
     resamples: int = 0,
+    heldout_batches: Iterable | None = None,
 ) -> Evaluation:
     """Compares generated with real images.
 
@@ -84,6 +86,7 @@ def evaluate(
       real_fingerprint: hash of everything that decides the real batches' content and order; with it the real
         summary is cached, and `real_batches` is not read when it is known.
       cache_folder: defaults to `files.cache_folder()`.
+      heldout_batches: real images that were held out of the training, for what needs them.
       resamples: draws behind the 95% interval of each number; 0: no intervals.
 
     Returns:
@@ -98,12 +101,18 @@ def evaluate(
     wanted = [METRICS[name] for name in metrics if name not in skipped]
     if not wanted:
         raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
-    needs = tuple(sorted({need for metric in wanted for need in metric.needs}))
+    needs = {need for metric in wanted for need in metric.needs}
+    needs = tuple(sorted(needs | ({"each"} if resamples and "statistics" in needs else set())))
     real = _summarise_real(real_batches, needs, extractor, real_fingerprint, cache_folder)
     generated = summarise("generated", generated_batches, needs, extractor)
     if generated.shape != real.shape:
         raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
-    report = Report(real, generated, extractor, split, scaling, resamples)
+    heldout = None
+    if heldout_batches is not None and any(value.heldout for metric in wanted for value in metric.values):
+        heldout = summarise("held-out", heldout_batches, {"pixels"}, None)
+        if heldout.shape != real.shape:
+            raise InputError(f"held-out images have shape {heldout.shape}, the real ones {real.shape}: make them equal")
+    report = Report(real, generated, extractor, split, scaling, resamples, heldout=heldout)
     for metric in wanted:
         try:
             report.measure(metric)
@@ -111,6 +120,8 @@ def evaluate(
             skipped[metric.name] = str(reason)
     if not report.metrics:
         raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
+    if resamples:
+        add_intervals(report, [metric for metric in wanted if metric.halved and metric.name not in skipped])
     classes = per_class(report, class_names) if {"fid", "kid"} & {metric.name for metric in wanted} else {}
     return Evaluation(report.metrics, classes, report.warnings, skipped, real, generated, report.copies)
 
@@ -128,7 +139,7 @@ def _summarise_real(batches, needs, extractor, fingerprint, cache_folder) -> Sum
             "needs": needs,
             "extractor": extractor.protocol(2) if extractor else None,
             "version": jaxgan.__version__,
-            "layout": 3,
+            "layout": 4,
         }
     )
     folder = files.cache_folder() if cache_folder is None else Path(cache_folder)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.dataset import Dataset
+from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.networks.extractor import choose_extractor
-from jaxgan.evaluation.registry import needs_extractor, parse_metrics, reported_names
+from jaxgan.evaluation.registry import METRICS, needs_extractor, parse_metrics, reported_names
 from jaxgan.evaluation.sources import dataset_source, generator_source
 from jaxgan.evaluation.summary import Summary
 
@@ -44,6 +45,8 @@ class Evaluator:
           InputError: an unknown metric, a wrong weights file, VGG16 weights that are not installed.
         """
         self.metrics = parse_metrics(metrics)
+        if dataset.labels is None and (labelled := [name for name in self.metrics if METRICS[name].labelled]):
+            raise InputError(f"evaluate.metrics: {', '.join(labelled)} needs labelled data: leave it out")
         self.num_samples = num_samples
         self._dataset, self._cache_dir, self._seed = dataset, cache_dir, seed
         self._extractor = choose_extractor(inception_weights, cache_dir) if needs_extractor(self.metrics) else None

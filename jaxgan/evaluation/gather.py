@@ -14,7 +14,7 @@ import numpy as np
 from jaxgan.data.distribution import count_values
 from jaxgan.evaluation.metrics.inception_score import inception_score
 from jaxgan.evaluation.metrics.memorisation import pixel_descriptors
-from jaxgan.evaluation.metrics.msssim import pair_similarity
+from jaxgan.evaluation.metrics.msssim import pair_similarities
 from jaxgan.evaluation.metrics.spectrum import radial_power
 from jaxgan.evaluation.metrics.swd import patch_descriptors
 from jaxgan.evaluation.moments import add_moments, finish_moments, start_moments
@@ -27,12 +27,21 @@ MOST_LOGITS = 50_000
 MOST_IMAGES = 2_048
 MOST_SAMPLES = 10_000
 MOST_SEARCHED = 50_000
+BINS_EACH = 256
 BYTES = 2**28
 
 
 @jax.jit
 def _image_statistics(images: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
     return count_values(images, weights), radial_power(images, weights.astype(jnp.float32))
+
+
+@jax.jit
+def _each_statistics(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same of every image by itself, in fewer bins: `[N, C, bins]` and `[N, C, R]`."""
+    one = jnp.ones(1, jnp.int32)
+    histograms = jax.vmap(lambda image: count_values(image[None], one, BINS_EACH))(images)
+    return histograms, jax.vmap(lambda image: radial_power(image[None], jnp.ones(1)))(images)
 
 
 @functools.partial(jax.jit, donate_argnums=0)
@@ -50,6 +59,7 @@ class _Gatherer:
         pixels = numbers * min(1.0, float(np.prod([min(32, s) for s in shape[:-1]])) / np.prod(shape[:-1]))
         self.features = Reservoir(min(MOST_FEATURES, BYTES // max(bytes_per_feature, 1)))
         self.logits = Reservoir(MOST_LOGITS)
+        self.each = Reservoir(min(MOST_FEATURES, BYTES // (4 * shape[-1] * (BINS_EACH + min(shape[:-1])))))
         self.images = Reservoir(min(MOST_IMAGES, BYTES // (4 * numbers)))
         self.samples = Reservoir(min(MOST_SAMPLES, BYTES // (4 * numbers)))
         self.pixels = Reservoir(min(MOST_SEARCHED, int(BYTES / (4 * pixels))))
@@ -71,6 +81,8 @@ class _Gatherer:
             self.logits.add(np.moveaxis(np.asarray(logits)[:, :n], 1, 0))
         if {"patches", "similarity"} & self.needs:
             self.images.add(batch.images[:n])
+        if statistics is not None and "each" in self.needs:
+            self.each.add(*(np.asarray(part)[:n] for part in statistics[2:]))
         if statistics is not None:
             self.histogram = self.histogram + np.asarray(statistics[0], np.int64)
             self.power = self.power + np.asarray(statistics[1], np.float64)
@@ -86,9 +98,11 @@ class _Gatherer:
             levels = patch_descriptors(self.images.columns()[0])
             arrays |= {f"patches_{i}": level for i, level in enumerate(levels)}
         if "similarity" in self.needs:
-            arrays["similarity"] = np.asarray(pair_similarity(self.images.columns()[0]))
+            arrays["similarity"], arrays["pairs"] = pair_similarities(self.images.columns()[0])
         if "statistics" in self.needs:
             arrays |= {"histogram": self.histogram, "power": self.power / self.count}
+        if "each" in self.needs:
+            arrays["histograms"], arrays["powers"] = self.each.columns()
         if "samples" in self.needs:
             names = ("samples", "sample_labels", "sample_positions")
             arrays |= dict(zip(names, self.samples.columns(), strict=True))
@@ -140,6 +154,7 @@ def summarise(name: str, batches: Iterable, needs: Iterable[str], extractor: Ext
                 sums[device] = _add_axes(sums[device], features, weights)
         if "statistics" in needs:
             statistics = _image_statistics(images, weights)
+            statistics += _each_statistics(images) if "each" in needs else ()
         pending.append((batch, features, logits, statistics))
         if len(pending) > len(devices):
             gatherer.take(*pending.popleft())

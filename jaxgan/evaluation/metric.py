@@ -16,7 +16,7 @@ from jaxgan.evaluation.summary import Summary
 
 # What `summarise` can gather of a set, see `Summary`. Of these, the first row is made of an extractor's features.
 OF_FEATURES = ("moments", "features", "logits")
-NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels", "samples")
+NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels", "samples", "each")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Value:
       reading: one line on how to read it; may name details and the protocol's units, e.g. "real images: {real:.3f}".
       elsewhere: the name with features of another extractor, e.g. "fd_{extractor}"; empty: not made of features.
       same: what a set compared with itself gives; None when that depends on the set.
+      bounds: between which the value lies whatever the sets.
+      heldout: whether it is reported only when there are real images that were held out of the training.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Value:
     reading: str
     elsewhere: str = ""
     same: float | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    heldout: bool = False
 
     def named(self, extractor: Extractor | None) -> str:
         """The name with this extractor: FID, KID and their kin are Inception's alone."""
@@ -60,6 +64,9 @@ class Metric:
       needs: what must be gathered of both sets, from `NEEDS`.
       measure: enters the numbers into a report; raises `CannotMeasure` when the sets do not allow it.
       default: whether it is measured when nothing is asked for.
+      halved: its intervals come from measuring it on random halves of both sets; else `measure` gives its own.
+      labelled: whether it can be measured only of images with classes.
+      of_training: whether the real images must be those that were trained on.
     """
 
     name: str
@@ -68,6 +75,9 @@ class Metric:
     needs: tuple[str, ...]
     measure: Callable[[Report], None]
     default: bool = True
+    halved: bool = False
+    labelled: bool = False
+    of_training: bool = False
 
     @property
     def of_features(self) -> bool:
@@ -82,11 +92,12 @@ class Metric:
             return "the Inception Score needs --inception_weights"
         return None
 
-    def reported(self, extractor: Extractor | None) -> tuple[str, ...]:
-        """The names of the values that it will report with this extractor, known before anything is measured."""
+    def reported(self, extractor: Extractor | None, heldout: bool = False) -> tuple[str, ...]:
+        """The names of the values that it will report with these means, known before anything is measured."""
         if self.obstacle(extractor):
             return ()
-        return tuple(v.named(extractor) for v in self.values if extractor is not None or not v.elsewhere)
+        values = (v for v in self.values if heldout or not v.heldout)
+        return tuple(v.named(extractor) for v in values if extractor is not None or not v.elsewhere)
 
 
 class CannotMeasure(Exception):
@@ -110,6 +121,9 @@ class Report:
     """Two summaries, and what was measured of them so far.
 
     Attributes:
+      resamples: draws behind the intervals; 0: none are wanted.
+      quick: the report is one of many, of a part of the sets: repetitions that only steady a number may be left out.
+      heldout: summary of real images that were held out of the training; None when there are none.
       metrics: the numbers by reported name.
       warnings: what limits the trust in them.
       copies: searches for copies by space ("pixels", the extractor's name), for the figures.
@@ -123,11 +137,13 @@ class Report:
         split: str,
         scaling: Scaling | None,
         resamples: int = 0,
+        quick: bool = False,
+        heldout: Summary | None = None,
     ):
         import jaxgan
 
         self.real, self.generated, self.extractor, self.scaling = real, generated, extractor, scaling
-        self.resamples = resamples
+        self.resamples, self.quick, self.heldout = resamples, quick, heldout
         self.metrics: dict[str, Measurement] = {}
         self.warnings: list[str] = []
         self.copies: dict[str, Any] = {}
@@ -163,6 +179,8 @@ class Report:
         (record,) = (v for v in self._metric.values if v.name == value)
         name = record.named(self.extractor)
         made_by = self.extractor.protocol(len(self.real.shape) - 1) if record.elsewhere else {"dtype": "float32"}
+        if interval is not None:
+            protocol.setdefault("interval_by", f"95%, {self.resamples} bootstrap draws")
         self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol, interval)
         if not np.isfinite(number):
             self.warnings.append(f"{name}: not defined for so few samples")

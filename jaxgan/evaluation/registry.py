@@ -19,6 +19,7 @@ from jaxgan.evaluation.metrics.kernel import KID
 from jaxgan.evaluation.metrics.memorisation import NEAREST
 from jaxgan.evaluation.metrics.msssim import MSSSIM
 from jaxgan.evaluation.metrics.prdc import PRDC
+from jaxgan.evaluation.metrics.privacy import PRIVACY
 from jaxgan.evaluation.metrics.spectrum import SPECTRUM
 from jaxgan.evaluation.metrics.swd import SWD
 from jaxgan.evaluation.networks.extractor import Extractor
@@ -36,6 +37,7 @@ METRICS: dict[str, Metric] = {
         HISTOGRAM,
         NEAREST,
         CLASS_AGREEMENT,
+        PRIVACY,
     )
 }
 
@@ -59,9 +61,9 @@ def needs_extractor(names: Iterable[str]) -> bool:
     return any(METRICS[name].of_features for name in names)
 
 
-def reported_names(names: Iterable[str], extractor: Extractor | None) -> tuple[str, ...]:
+def reported_names(names: Iterable[str], extractor: Extractor | None, heldout: bool = False) -> tuple[str, ...]:
     """The names of the values that an evaluation of the metrics will report, known before it is made."""
-    return tuple(value for name in names for value in METRICS[name].reported(extractor))
+    return tuple(value for name in names for value in METRICS[name].reported(extractor, heldout))
 
 
 def value_of(reported: str) -> Value | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxgan.evaluation.moments import Moments
+from jaxgan.evaluation.moments import Moments, moments_of
+
+# Arrays with a row a sample that `subset` takes, by the beginning of their names.
+_ROWS = ("features", "labels", "patches_", "histograms", "powers")
 
 
 @dataclasses.dataclass
@@ -21,7 +25,8 @@ class Summary:
       shape: of one sample.
       moments: of the features, one an axis (images have one); empty when not asked for.
       arrays: what else was asked for, by name: `features` `[n, A, S, D]`, `labels` `[n]`, `inception_score`
-        `[A, 2]`, `histogram` `[C, bins]`, `power` `[C, R]`, `patches_<level>` `[n, P, K]`, `similarity` `[]`,
+        `[A, 2]`, `histogram` `[C, bins]`, `power` `[C, R]`, `patches_<level>` `[n, P, K]`, `similarity` `[P]`
+        of the `pairs` `[P, 2]` of the patches' images,
         `pixels` `[n, P]`, `positions` `[n]` (places of the pixels' samples in the stream), `samples` `[n, *shape]` with
         `sample_labels` `[n]` (-1: no class) and `sample_positions` `[n]`.
       memo: what metrics made of the set and may want again; not saved.
@@ -38,6 +43,25 @@ class Summary:
         """Patch descriptors by pyramid level, finest first."""
         names = sorted((n for n in self.arrays if n.startswith("patches_")), key=lambda n: int(n[8:]))
         return [self.arrays[name] for name in names]
+
+    def subset(self, choose: Callable[[int], np.ndarray]) -> Summary:
+        """The summary of a part of the set, as far as single samples were kept.
+
+        Args:
+          choose: the places that are taken, of so many samples.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for name, array in self.arrays.items():
+            if name.startswith(_ROWS):
+                arrays[name] = array[choose(len(array))]
+        if "histograms" in arrays:
+            arrays["histogram"] = arrays["histograms"].sum(axis=0, dtype=np.int64)
+            arrays["power"] = arrays["powers"].mean(axis=0)
+        moments = []
+        if self.moments:
+            features = arrays["features"]
+            moments = [moments_of(features[:, a].reshape(-1, features.shape[-1])) for a in range(features.shape[1])]
+        return Summary(len(choose(self.count)), self.shape, moments, arrays)
 
     def save(self, path: Path) -> None:
         """Writes an npz."""

@@ -42,7 +42,7 @@ def flags(**changes):
         "checkpoint": None, "step": "best", "data_dir": None, "num_samples": None, "seed": 0, "truncation": None,
         "real": None, "generated": None, "value_range": None, "generated_range": None,
         "metrics": "swd,msssim,spectrum,histogram,nearest", "inception_weights": None, "output": None,
-        "overwrite": False, "split": None,
+        "overwrite": False, "split": None, "bootstrap": 0, "heldout": None,
     }  # fmt: skip
     return Namespace(**(defaults | changes))
 

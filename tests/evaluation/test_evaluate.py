@@ -213,3 +213,21 @@ def test_vgg16_is_the_default_and_sees_texture():
         tiny.apply(variables, planes)[:, 0], tiny.apply(variables, tall)[:, 0], rtol=1e-4, atol=1e-5
     )
     assert extractor.batch_size((28, 28, 1)) > extractor.batch_size((256, 256, 3)) > 0
+
+
+def test_intervals_are_as_wide_as_other_draws_stray():
+    names = ("histogram", "spectrum", "msssim", "prdc", "fid", "kid")
+
+    def draw(seed, level):
+        coarse = np.random.default_rng(seed).uniform(-0.7, 0.3, (80, 4, 4, 1)) + level
+        return np.asarray(jax.image.resize(coarse, (80, *SHAPE), "linear")).clip(-1, 1).astype(np.float32)
+
+    first = evaluate([draw(0, 0.0)], [draw(1, 0.1)], names, extractor=TOY, resamples=40)
+    others = [evaluate([draw(s, 0.0)], [draw(s + 50, 0.1)], names, extractor=TOY) for s in range(2, 12)]
+    assert all(m.interval is None for m in others[0].metrics.values())
+    for name, measurement in first.metrics.items():
+        low, high = measurement.interval
+        values = [other.values()[name] for other in others]
+        # Ten draws tell their spread, a quarter of the interval, roughly; of pairs the interval is on the safe side.
+        assert 0.25 < 4 * np.std(values) / (high - low) < 2.5, (name, low, high, np.std(values))
+        assert 2 * low - high < np.mean(values) < 2 * high - low, (name, low, high, np.mean(values))

@@ -12,6 +12,7 @@ import pytest
 
 from jaxgan.evaluation import METRICS, Metric, Value, evaluate
 from jaxgan.evaluation.metric import NEEDS
+from jaxgan.evaluation.metrics import class_agreement, swd
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.registry import higher_is_better, markdown, reported_names, value_of
 
@@ -37,9 +38,15 @@ def inception():
 EXTRACTOR = inception()
 
 
-def smooth(shape, count=60):
-    coarse = np.random.default_rng(0).uniform(-1, 1, (count, *[4] * (len(shape) - 1), shape[-1]))
+def smooth(shape, count=60, seed=0):
+    coarse = np.random.default_rng(seed).uniform(-1, 1, (count, *[4] * (len(shape) - 1), shape[-1]))
     return np.asarray(jax.image.resize(coarse, (count, *shape), "linear")).clip(-1, 1).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(class_agreement, "UPDATES", 10)
+    monkeypatch.setattr(swd, "DESCRIPTORS", 1024)
 
 
 @functools.cache
@@ -47,8 +54,15 @@ def measured(kind, noise, run=0):
     """Every number of a set with noise against the set itself."""
     real = smooth(SHAPES[kind])
     spoilt = real + noise * np.random.default_rng(1).standard_normal(real.shape)
-    labels = np.arange(len(real)) % 2
-    return evaluate([(real, labels)], [(spoilt.clip(-1, 1).astype(np.float32), labels)], METRICS, extractor=EXTRACTOR)
+    labels, other = np.arange(len(real)) % 2, smooth(SHAPES[kind], seed=9)
+    return evaluate(
+        [(real, labels)],
+        [(spoilt.clip(-1, 1).astype(np.float32), labels)],
+        METRICS,
+        extractor=EXTRACTOR,
+        resamples=5,
+        heldout_batches=[other],
+    )
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -64,7 +78,10 @@ def test_contract_of_every_metric(name, kind):
         assert value_of(reported) is value
         assert higher_is_better(reported) == (value.better == "higher")
         found = [result.metrics[reported] for result in results]
-        assert all(np.isfinite(m.value) for m in found)
+        for number in found:
+            low, high = number.interval
+            assert value.bounds[0] <= low <= number.value <= high <= value.bounds[1]
+            assert "interval_by" in number.protocol
         assert value.reading.format(**found[0].details, units=found[0].protocol.get("units"))
         assert found[0].value == measured(kind, 0.0, run=1).metrics[reported].value, "the same twice"
         if value.same is None:
@@ -74,8 +91,8 @@ def test_contract_of_every_metric(name, kind):
         slack = found[0].details.get("std", 0.0) * 10 if name == "kid" else 1e-4
         assert off[0] <= slack
         assert off[0] <= off[1] <= off[2] and off[2] > slack
-        # What two equal sets give is best, but for the search for copies, whose worst it is.
-        if name != "nearest":
+        # What two equal sets give is best, but for the searches for copies, whose worst it is.
+        if name not in ("nearest", "privacy"):
             assert (value.same > found[2].value) == (value.better == "higher")
 
 
@@ -83,8 +100,9 @@ def test_contract_of_every_metric(name, kind):
 def test_reported_names_are_known_before(extractor):
     real = smooth(SHAPES["images"])
     labels = np.arange(len(real)) % 2
-    found = evaluate([(real, labels)], [(real, labels)], METRICS, extractor=extractor).metrics
-    assert tuple(found) == reported_names(METRICS, extractor)
+    for heldout in (None, [real]):
+        found = evaluate([(real, labels)], [(real, labels)], METRICS, extractor=extractor, heldout_batches=heldout)
+        assert tuple(found.metrics) == reported_names(METRICS, extractor, heldout is not None)
 
 
 def test_names_with_other_extractors_lead_to_their_record():

@@ -50,7 +50,8 @@ def _measure(report: Report) -> None:
 FID = Metric(
     "fid",
     "Fréchet distance of features (Heusel et al. 2017)",
-    (Value("fid", "lower", "lower, 0 is best", elsewhere="fd_{extractor}", same=0.0),),
+    (Value("fid", "lower", "lower, 0 is best", elsewhere="fd_{extractor}", same=0.0, bounds=(0.0, np.inf)),),
     needs=("moments", "features"),
     measure=_measure,
+    halved=True,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from jaxgan.data.distribution import value_moments, wasserstein
 from jaxgan.evaluation.metric import Metric, Report, Value
 
@@ -19,10 +21,13 @@ def _measure(report: Report) -> None:
     report.add("histogram", value, details, units=units or "original values", range=[low, high])
 
 
+READING = "lower [{units}]; mean {generated_mean:.4g} (real {real_mean:.4g})"
+
 HISTOGRAM = Metric(
     "histogram",
     "1-D Wasserstein distance of the values, in original units",
-    (Value("histogram", "lower", "lower [{units}]; mean {generated_mean:.4g} (real {real_mean:.4g})", same=0.0),),
+    (Value("histogram", "lower", READING, same=0.0, bounds=(0.0, np.inf)),),
     needs=("statistics",),
     measure=_measure,
+    halved=True,
 )

@@ -28,6 +28,7 @@ class Memorisation:
       flagged: the score exceeds the baseline by more than 5 percentage points.
       nearest: `[M]` index of each generated sample's nearest training sample.
       distance: `[M]` distance to it.
+      copied: `[M]` whether it is a copy.
     """
 
     score: float
@@ -36,6 +37,7 @@ class Memorisation:
     flagged: bool
     nearest: np.ndarray
     distance: np.ndarray
+    copied: np.ndarray
 
 
 def pixel_descriptors(images: np.ndarray) -> np.ndarray:
@@ -66,10 +68,11 @@ def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
     # float32 distances of identical vectors are not exactly 0: they are rounding noise of the vectors' norms.
     exact = 1e-3 * float(np.sqrt(np.mean(np.sum(train.astype(np.float64) ** 2, axis=1))))
     baseline = float(_copies(within, exact).mean())
-    score = float(_copies(across, exact).mean())
+    copied = _copies(across, exact)
+    score = float(copied.mean())
     authentic = across[:, 0] > within[indices[:, 0], 0]
     return Memorisation(
-        score, baseline, float(authentic.mean()), score > baseline + TOLERANCE, indices[:, 0], across[:, 0]
+        score, baseline, float(authentic.mean()), score > baseline + TOLERANCE, indices[:, 0], across[:, 0], copied
     )
 
 
@@ -82,7 +85,9 @@ def _measure(report: Report) -> None:
         report.copies[space] = found
         details = {"baseline": found.baseline, "authenticity": found.authenticity, "flagged": found.flagged}
         searched = len(report.real.arrays[array])
-        name = report.add(value, found.score, details, searched=searched, rule="nearest <= second nearest / 3")
+        interval = report.bootstrap(lambda rows, copied=found.copied: copied[rows].mean(), len(found.copied))
+        rule = "nearest <= second nearest / 3"
+        name = report.add(value, found.score, details, interval, searched=searched, rule=rule)
         if found.flagged:
             report.warnings.append(
                 f"{name}: {found.score:.0%} of the samples are copies of training images"
@@ -103,4 +108,5 @@ NEAREST = Metric(
     needs=("pixels",),
     measure=_measure,
     default=False,
+    of_training=True,
 )

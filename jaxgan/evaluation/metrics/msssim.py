@@ -79,17 +79,20 @@ def ms_ssim(x: jax.Array, y: jax.Array, levels: int) -> jax.Array:
     return product.mean(axis=-1)
 
 
-def pair_similarity(images: np.ndarray, *, pairs: int = PAIRS, seed: int = 0) -> float:
-    """Mean MS-SSIM over random pairs of different members (Odena et al. 2017). 1: all alike.
+def pair_similarities(images: np.ndarray, *, pairs: int = PAIRS, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """MS-SSIM of random pairs of different members, whose mean tells diversity (Odena et al. 2017). 1: all alike.
 
     Args:
       images: `[N, *spatial, C]` in [-1, 1].
       pairs: how many pairs are drawn.
       seed: of the pairs.
+
+    Returns:
+      `[P]` similarities, and the `[P, 2]` pairs; P is below `pairs` by less than a batch, and 0 for a single image.
     """
     count = len(images)
     if count < 2:
-        return float("nan")
+        return np.zeros(0), np.zeros((0, 2), np.int64)
     random = np.random.default_rng(seed)
     first = random.integers(0, count, pairs)
     second = (first + random.integers(1, count, pairs)) % count
@@ -99,19 +102,42 @@ def pair_similarity(images: np.ndarray, *, pairs: int = PAIRS, seed: int = 0) ->
     for start in range(0, pairs - pairs % batch, batch):
         chosen = slice(start, start + batch)
         values.append(ms_ssim((images[first[chosen]] + 1) / 2, (images[second[chosen]] + 1) / 2, levels))
-    return float(np.mean(np.concatenate([np.asarray(v) for v in values])))
+    found = np.concatenate([np.asarray(v) for v in values])
+    return found, np.stack([first, second], axis=1)[: len(found)]
+
+
+def deviation_of_mean(similarities: np.ndarray, pairs: np.ndarray) -> float:
+    """Standard deviation of the mean over `[P]` similarities of `[P, 2]` pairs: the jackknife, one image left out.
+
+    A pair goes with either of its images, so the jackknife counts the choice of the pairs twice; once is taken off.
+    """
+    count = int(pairs.max()) + 1
+    sums, counts = (np.bincount(pairs.ravel(), np.repeat(x, 2), count) for x in (similarities, np.ones(len(pairs))))
+    without = (similarities.sum() - sums) / np.maximum(len(pairs) - counts, 1)
+    of_pairs = np.var(similarities) / len(pairs)
+    return float(np.sqrt(max((count - 1) * np.var(without) - of_pairs, of_pairs)))
+
+
+def _mean(similarities: np.ndarray) -> float:
+    return float(similarities.mean()) if len(similarities) else float("nan")
 
 
 def _measure(report: Report) -> None:
-    generated, real = (float(s.arrays["similarity"]) for s in (report.generated, report.real))
+    generated, real = (_mean(s.arrays["similarity"]) for s in (report.generated, report.real))
     levels = scales(min(report.real.shape[:-1]))
-    report.add("msssim", generated, {"real": real, "gap": generated - real}, scales=levels, pairs=PAIRS)
+    protocol, interval = {"scales": levels, "pairs": PAIRS}, None
+    arrays = report.generated.arrays
+    if report.resamples and len(arrays["pairs"]):
+        reach = 1.96 * deviation_of_mean(arrays["similarity"], arrays["pairs"])
+        interval = max(generated - reach, 0.0), min(generated + reach, 1.0)
+        protocol["interval_by"] = "95%, jackknife over the images"
+    report.add("msssim", generated, {"real": real, "gap": generated - real}, interval, **protocol)
 
 
 MSSSIM = Metric(
     "msssim",
     "mean MS-SSIM of random generated pairs; as many of the 5 scales as fit the size, stated in the protocol",
-    (Value("msssim", "real", "near that of real pairs: {real:.3f}"),),
+    (Value("msssim", "real", "near that of real pairs: {real:.3f}", bounds=(0.0, 1.0)),),
     needs=("similarity",),
     measure=_measure,
 )

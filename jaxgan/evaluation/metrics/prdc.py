@@ -61,7 +61,7 @@ PRDC = Metric(
     "prdc",
     f"balls around nearest neighbours, k = {NEIGHBOURS} (Kynkäänniemi et al. 2019, Naeem et al. 2020)",
     tuple(
-        Value(name, "higher", reading, elsewhere=f"{name}_{{extractor}}", same=1.0)
+        Value(name, "higher", reading, f"{name}_{{extractor}}", 1.0, (0.0, np.inf if name == "density" else 1.0))
         for name, reading in (
             ("precision", "higher: realistic"),
             ("recall", "higher: diverse"),
@@ -71,4 +71,5 @@ PRDC = Metric(
     ),
     needs=("features",),
     measure=_measure,
+    halved=True,
 )

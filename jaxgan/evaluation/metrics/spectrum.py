@@ -61,7 +61,8 @@ def _measure(report: Report) -> None:
 SPECTRUM = Metric(
     "spectrum",
     "RMS difference of radial power spectra, dB (Durall et al. 2020)",
-    (Value("spectrum", "lower", "lower [dB]", same=0.0),),
+    (Value("spectrum", "lower", "lower [dB]", same=0.0, bounds=(0.0, np.inf)),),
     needs=("statistics",),
     measure=_measure,
+    halved=True,
 )

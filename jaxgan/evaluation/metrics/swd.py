@@ -128,7 +128,8 @@ SWD = Metric(
     "swd",
     "sliced Wasserstein distance of Laplacian patches, x 1000 (Karras et al. 2018); both sets measured in the REAL"
     " deviation, so that shifts of value are seen",
-    (Value("swd", "lower", "lower; texture, by level {levels}", same=0.0),),
+    (Value("swd", "lower", "lower; texture, by level {levels}", same=0.0, bounds=(0.0, np.inf)),),
     needs=("patches",),
     measure=_measure,
+    halved=True,
 )

@@ -69,8 +69,15 @@ def test_scales_follow_the_size():
 @pytest.mark.parametrize("shape", [(28, 28, 1), (12, 13, 14, 2)])
 def test_pairs_of_a_diverse_set_are_less_alike(shape):
     alike = textures(1, shape) + 0.05 * textures(20, shape)
-    assert msssim.pair_similarity(np.repeat(alike[:1], 5, axis=0), pairs=8) == pytest.approx(1.0, abs=1e-4)
-    assert msssim.pair_similarity(textures(20, shape), pairs=40) < 0.6 < msssim.pair_similarity(alike, pairs=40)
+
+    def similarity(images, pairs):
+        return msssim.pair_similarities(images, pairs=pairs)[0].mean()
+
+    assert similarity(np.repeat(alike[:1], 5, axis=0), 8) == pytest.approx(1.0, abs=1e-4)
+    assert similarity(textures(20, shape), 40) < 0.6 < similarity(alike, 40)
+    values, pairs = msssim.pair_similarities(alike, pairs=8)
+    one = msssim.ms_ssim((alike[pairs[:, 0]] + 1) / 2, (alike[pairs[:, 1]] + 1) / 2, msssim.scales(min(shape[:-1])))
+    np.testing.assert_allclose(values, one, rtol=1e-5)
 
 
 def test_radial_power_is_numpys_and_keeps_the_energy():

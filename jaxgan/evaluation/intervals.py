@@ -1,0 +1,38 @@
+"""An interval for every number that is made of two whole sets: measured again on random halves of both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+
+import numpy as np
+
+from jaxgan.evaluation.bootstrap import centred_interval, half
+from jaxgan.evaluation.metric import Metric, Report
+from jaxgan.evaluation.registry import value_of
+
+
+def add_intervals(report: Report, metrics: list[Metric]) -> None:
+    """Gives the numbers of `metrics` in a report their 95% intervals.
+
+    Each number is measured on `report.resamples` random halves of the samples kept of each set; the interval has the
+    spread of these values and lies about the number itself, since with half as many samples a biased number (the
+    Fréchet distance) is more biased.
+    """
+    found = defaultdict(list)
+    for draw in range(report.resamples):
+        real = report.real.subset(lambda count, draw=draw: half(count, 2 * draw))
+        generated = report.generated.subset(lambda count, draw=draw: half(count, 2 * draw + 1))
+        part = Report(real, generated, report.extractor, "", report.scaling, quick=True)
+        for metric in metrics:
+            part.measure(metric)
+        for name, measurement in part.metrics.items():
+            found[name].append(measurement.value)
+    for name, values in found.items():
+        measurement = report.metrics[name]
+        if not np.isfinite(measurement.value) or not np.isfinite(values).any():
+            continue
+        ends = np.clip(centred_interval(measurement.value, values), *value_of(name).bounds)
+        protocol = measurement.protocol | {"interval_by": f"95%, {report.resamples} random halves of both sets"}
+        interval = tuple(float(end) for end in ends)
+        report.metrics[name] = dataclasses.replace(measurement, interval=interval, protocol=protocol)

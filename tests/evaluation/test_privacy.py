@@ -1,0 +1,103 @@
+"""Copies are found however they are turned and shifted, fresh images are not; the search is brute force's."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from jaxgan.data.demo import digits
+from jaxgan.evaluation import evaluate, symmetric_search
+from jaxgan.evaluation.metrics.privacy import copied
+from jaxgan.evaluation.symmetric_search import describe, nearest_transformed, shift_of, symmetries
+
+
+def reference(x, y, shift):
+    """Every symmetry, every window, float64, one pair at a time."""
+    spatial = x.shape[1:-1]
+    middle = (slice(None), *(slice(shift, side - shift) for side in spatial))
+    best = np.full((len(x), len(y)), np.inf)
+    for turn in symmetries(spatial):
+        turned = np.asarray(turn(x), np.float64)
+        for offset in itertools.product(range(2 * shift + 1), repeat=len(spatial)):
+            cut = (slice(None), *(slice(o, o + side - 2 * shift) for o, side in zip(offset, spatial, strict=True)))
+            difference = turned[cut][:, None] - y[middle][None]
+            best = np.minimum(best, np.sqrt((difference**2).mean(axis=tuple(range(2, difference.ndim)))))
+    return best
+
+
+@pytest.mark.parametrize(("shape", "shift", "count"), [((9, 9, 2), 2, 8), ((7, 10, 1), 1, 4), ((5, 5, 5, 1), 1, 48)])
+def test_the_search_is_brute_force_in_float64(monkeypatch, shape, shift, count):
+    monkeypatch.setattr(symmetric_search, "_BLOCK", 4)
+    random = np.random.default_rng(0)
+    x, y = (random.uniform(-1, 1, (n, *shape)).astype(np.float32) for n in (6, 9))
+    assert len(symmetries(shape[:-1])) == count == len({str(s) for s in symmetries(shape[:-1])})
+    expected = reference(x, y, shift)
+    found = nearest_transformed(x, y, shift=shift)
+    np.testing.assert_allclose(found.distance, np.sort(expected, axis=1)[:, :2], atol=1e-5)
+    np.testing.assert_array_equal(found.index, expected.argmin(axis=1))
+    own = nearest_transformed(y[:3], y, shift=shift, own=np.arange(3))
+    without = reference(y[:3], y, shift)
+    without[np.arange(3), np.arange(3)] = np.inf
+    np.testing.assert_allclose(own.distance, np.sort(without, axis=1)[:, :2], atol=1e-5)
+
+
+def test_the_transform_that_was_found_is_told():
+    image = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 1)).astype(np.float32)
+    assert describe(nearest_transformed(image, image).transform[0], (16, 16), shift_of((16, 16))) == (
+        "axes +0,+1, shift 0,0"
+    )
+    mirrored = nearest_transformed(image[:, :, ::-1], image)
+    assert describe(mirrored.transform[1], (16, 16), 2) == "axes +0,-1, shift 0,0"
+    moved = nearest_transformed(np.roll(image, 2, axis=1), image)
+    assert describe(moved.transform[2], (16, 16), 2) == "axes +0,+1, shift 2,0"
+
+
+@pytest.fixture(scope="module")
+def real_digits():
+    data = digits()
+    order = np.random.default_rng(0).permutation(data.size)
+    return data.scaling.decode(data.read(order[:1200]))
+
+
+SPOILT = {
+    "flipped": lambda x: x[:, :, ::-1],
+    "turned": lambda x: np.rot90(x, axes=(1, 2)),
+    "shifted": lambda x: np.roll(x, (3, -3), axis=(1, 2)),
+    "noisy": lambda x: (x + np.random.default_rng(1).normal(0, 0.04, x.shape)).clip(-1, 1).astype(np.float32),
+}
+
+
+def test_planted_copies_are_found_and_fresh_digits_are_not(real_digits):
+    train, fresh = real_digits[:300], real_digits[300:]
+    for name, spoil in SPOILT.items():
+        found = nearest_transformed(spoil(train[:30]), train)
+        assert copied(found).mean() > 0.9, name
+        assert (found.index == np.arange(30)).mean() > 0.9, name
+    # Twenty draws of fresh digits; none may reach the five points above the baseline that raise the alarm.
+    shares = copied(nearest_transformed(fresh[:600], train)).reshape(20, 30).mean(axis=1)
+    assert (shares > 0.05).mean() <= 0.05, shares
+
+
+def test_membership_is_told_of_a_memorised_set_alone(real_digits):
+    train, heldout = real_digits[:50], real_digits[50:100]
+    memorised = np.tile(train, (2, 1, 1, 1))[:, :, ::-1]
+    result = evaluate([train], [memorised], ("privacy",), heldout_batches=[heldout], resamples=100)
+    assert result.values()["membership_auroc"] > 0.9
+    assert result.values()["membership_tpr"] > 0.9
+    assert result.metrics["privacy_copies"].details["flagged"]
+    assert result.metrics["privacy_copies"].details["closest"][0]["training"] < 50
+    assert any("privacy_copies" in warning for warning in result.warnings)
+    train, heldout, fresh = real_digits[:500], real_digits[500:1000], real_digits[1000:]
+    result = evaluate([train], [fresh], ("privacy",), heldout_batches=[heldout], resamples=100)
+    low, high = result.metrics["membership_auroc"].interval
+    assert low < 0.5 < high
+    assert result.values()["membership_auroc"] == pytest.approx(0.5, abs=0.05)
+    assert not result.metrics["privacy_copies"].details["flagged"]
+
+
+@pytest.mark.parametrize("name", ["flipped", "turned", "shifted"])
+def test_the_plain_search_passes_what_is_turned(real_digits, name):
+    train = real_digits[:300]
+    result = evaluate([train], [np.ascontiguousarray(SPOILT[name](train[:60]))], ("nearest", "privacy"))
+    assert not result.metrics["memorisation_pixels"].details["flagged"]
+    assert result.metrics["privacy_copies"].details["flagged"]
