@@ -17,7 +17,7 @@ from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.registry import higher_is_better, markdown, reported_names, value_of
 
 ROOT = Path(__file__).parents[2]
-SHAPES = {"images": (16, 16, 1), "volumes": (12, 12, 12, 1)}
+SHAPES = {"images": (16, 16, 1), "volumes": (8, 8, 8, 1)}
 # Noise in the standard deviations of the range: each step is far above what chance does to 60 samples.
 NOISES = (0.0, 0.15, 0.6)
 
@@ -80,7 +80,9 @@ def test_contract_of_every_metric(name, kind):
         found = [result.metrics[reported] for result in results]
         for number in found:
             low, high = number.interval
-            assert value.bounds[0] <= low <= number.value <= high <= value.bounds[1]
+            assert value.bounds[0] <= low <= high <= value.bounds[1]
+            # Percentiles of five draws need not reach about the number; what is centred does.
+            assert low <= number.value <= high or not metric.halved
             assert "interval_by" in number.protocol
         assert value.reading.format(**found[0].details, units=found[0].protocol.get("units"))
         assert found[0].value == measured(kind, 0.0, run=1).metrics[reported].value, "the same twice"
