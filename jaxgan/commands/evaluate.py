@@ -37,7 +37,6 @@ from jaxgan.evaluation.registry import METRICS, default_metrics, help_text, need
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
 
-
 # Fewer draws say nothing of the ends of a 95% interval.
 FEWEST_DRAWS = 20
 

@@ -69,6 +69,24 @@ def test_two_folders_give_json_figures_and_a_table(tmp_path, capsys):
         run.evaluate_command(args)
 
 
+def test_held_out_images_and_intervals(tmp_path):
+    images = pictures(60)
+    real, fake = save(tmp_path / "a", images[:20]), save(tmp_path / "b", images[:20, :, ::-1])
+    output = tmp_path / "report.json"
+    arguments = ["--real", real, "--generated", fake, "--heldout", save(tmp_path / "c", images[20:40])]
+    arguments += ["--metrics", "privacy,spectrum", "--bootstrap", "20", "--output", output]
+    assert run.main(list(map(str, arguments))) == 0
+    found = json.loads(output.read_text())["metrics"]
+    assert found["privacy_copies"]["value"] == found["membership_auroc"]["value"] == 1.0
+    assert found["privacy_copies"]["details"]["closest"][0]["transform"].startswith("axes +0,-1")
+    for name in ("privacy_copies", "membership_auroc", "membership_tpr", "spectrum"):
+        low, high = found[name]["interval"]
+        assert low <= found[name]["value"] <= high
+    assert (tmp_path / "report_nearest_symmetries.png").is_file()
+    with pytest.raises(SystemExit):
+        run.main(["--real", str(real), "--generated", str(fake), "--bootstrap", "3"])
+
+
 def test_classes_are_compared_only_where_their_names_agree(tmp_path):
     for name, classes in (("real", "ab"), ("same", "ab"), ("other", "cd")):
         for label in classes:
