@@ -9,4 +9,9 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(" ".join(str(message).split()))
+        super().__init__(printable(" ".join(str(message).split())))
+
+
+def printable(text: str) -> str:
+    """The text with what would steer a terminal escaped: a file's name may hold any byte."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

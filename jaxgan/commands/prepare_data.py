@@ -10,8 +10,11 @@ Exit status: 0 done, 1 the check found something wrong, 2 wrong usage or input.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
+import io
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -236,12 +239,15 @@ def check_prepared(data_dir: str, name: str | None = None, preview: str | None =
 
 
 def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
-    """`{name: class}` from a CSV file with a header; names are in its first column."""
+    """`{name: class}` from a CSV file with a header, in comma, semicolon or tab form; names are in its first column."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(stream))
+        content = path.read_bytes()
+        # Spreadsheets write UTF-16 with a byte-order mark, or UTF-8 with or without one.
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = unicodedata.normalize("NFC", content.decode("utf-16" if wide else "utf-8-sig"))
+        rows = list(csv.reader(io.StringIO(text, newline=""), _dialect(text)))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error}); give a comma-separated table") from None
+        raise InputError(f"{path}: cannot be read as CSV ({error}); give a comma-separated UTF-8 table") from None
     if len(rows) < 2 or len(rows[0]) < 2:
         raise InputError(f"{path}: needs a header, a column of names, a column of classes and one row at least")
     header = rows[0]
@@ -252,3 +258,12 @@ def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
     if short:
         raise InputError(f"{path}: line {short[0]} has no class; complete or remove it")
     return {row[0]: row[index] for row in rows[1:] if row}
+
+
+def _dialect(text: str) -> type[csv.Dialect] | csv.Dialect:
+    """How the table separates its columns: by commas, semicolons or tabs."""
+    header = text.splitlines()[0] if text else ""
+    try:
+        return csv.Sniffer().sniff(header, ",;\t")
+    except csv.Error:  # one column
+        return csv.excel

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def list_source(source: Path, *, labelled: bool | None = None, spatial_rank: int
 def identifier(source: Path) -> str:
     """A dataset name from a file or folder name."""
     stem = source.name.split(".")[0] or source.absolute().name
-    name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")
+    plain = unicodedata.normalize("NFKD", stem.casefold()).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
     return name if name[:1].isalpha() else f"data_{name}".rstrip("_")
 
 

@@ -138,7 +138,14 @@ def test_damage_to_prepared_files_is_said(archive, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("My maps (2026)", "my_maps_2026"), ("4x.npz", "data_4x"), ("ü.nii.gz", "data")]
+    ("name", "expected"),
+    [
+        ("My maps (2026)", "my_maps_2026"),
+        ("4x.npz", "data_4x"),
+        ("ü.nii.gz", "u"),
+        ("Größe", "grosse"),
+        ("写.npz", "data"),
+    ],
 )
 def test_identifier(tmp_path, name, expected):
     assert identifier(tmp_path / name) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,5 +172,6 @@ def _group_by_split(root: Path, files: list[Path]) -> dict[str, tuple[Path, list
 
 def _class_of(path: Path, parts: tuple[str, ...], labels: dict[str, str] | None) -> str:
     if labels is not None:
+        path = path.with_name(unicodedata.normalize("NFC", path.name))  # macOS writes u and two dots, tables ü
         return labels.get(path.name[: len(path.name) - len(suffix_of(path))], labels.get(path.name, ""))
     return parts[0] if len(parts) > 1 else ""

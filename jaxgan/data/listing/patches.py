@@ -179,8 +179,11 @@ class _SlideStain:
 
 
 def _read_patch(path: Path, level: int, top: int, left: int, side: int, size: int, stain) -> list[Decoded]:
-    pixels = open_slide(path).read(level, top, left, side, side)
-    return [Decoded(resample(pixels, (size, size)), stain=stain)]
+    slide = open_slide(path)
+    pixels = slide.read(level, top, left, side, side)
+    # Micrometres of the finest level to millimetres of the patch.
+    spacing = None if slide.mpp is None else (1e-3 * slide.mpp * slide.downsample(level) * side / size,) * 2
+    return [Decoded(resample(pixels, (size, size)), spacing=spacing, stain=stain)]
 
 
 def _resolution(slide: Slide, cutting: Cutting) -> tuple[int, int]:

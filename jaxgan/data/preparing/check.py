@@ -16,7 +16,7 @@ from jaxgan.data.preparing.prepared import open_prepared
 from jaxgan.data.preparing.seal import load_record
 from jaxgan.data.preparing.spacing import text
 from jaxgan.data.preparing.statistics import Statistics, summarise
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, printable
 from jaxgan.pictures import write_grid
 
 _NEAR = 0.999
@@ -85,7 +85,7 @@ def check(folder: Path, preview: Path | None = None) -> Report:
     preview = preview or folder / "preview.png"
     write_preview(dataset, preview)
     lines.append(f"preview: {preview}")
-    return Report(tuple(lines), tuple(problems), preview)
+    return Report(tuple(map(printable, lines)), tuple(map(printable, problems)), preview)
 
 
 def write_preview(dataset: Dataset, path: Path, count: int = 64) -> None:

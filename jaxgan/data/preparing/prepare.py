@@ -25,7 +25,7 @@ from jaxgan.data.preparing.records import VERSION, write_records
 from jaxgan.data.preparing.seal import RECORD_FILE, is_sound, write_record
 from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _write(
     grid = common_grid(buffer.affines, buffer.spacings, buffer.shape[:-1], geometry.claims)
     warnings = [*geometry.warnings, *([grid.warning] if grid.warning else [])]
     for warning in warnings:
-        logging.getLogger("jaxgan").warning("%s: %s", name, warning)
+        logging.getLogger("jaxgan").warning("%s: %s", name, printable(warning))
     scale, low, high, units = policy.scaling, policy.low, policy.high, policy.units
     if conversion.normalise is not None and scale is None and low is None and high is None:
         scale, low, high, units = "fixed", 0.0, 1.0, units or "normalised intensity"

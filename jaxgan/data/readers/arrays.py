@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 import tempfile
@@ -14,6 +15,9 @@ from jaxgan.data.readers.decoded import MAX_DECODED_BYTES, Decoded, check_claim
 from jaxgan.errors import InputError
 
 MAX_CHANNELS = 4
+_MAX_HEADER_BYTES = 10_000
+# Of arrays too large for the memory. Images pack to a hundredth at most; zeros to a thousandth.
+_MAX_RATIO = 200
 
 
 def read(path: Path, spatial_rank: int) -> list[Decoded]:
@@ -96,8 +100,13 @@ class ArchiveFile:
         with zipfile.ZipFile(self.path) as archive, tempfile.TemporaryFile() as unpacked:
             member = archive.getinfo(f"{name}.npy")
             shape, dtype = self.shapes[name]
-            if member.file_size < math.prod(shape) * dtype.itemsize:
+            size = math.prod(shape) * dtype.itemsize
+            if member.file_size < size:
                 raise ValueError("it is shorter than its header says")
+            if member.file_size > size + 2 * _MAX_HEADER_BYTES or member.file_size > _MAX_RATIO * member.compress_size:
+                raise ValueError(f"it unpacks {member.compress_size} bytes to {member.file_size}, as no images do")
+            if member.file_size > shutil.disk_usage(tempfile.gettempdir()).free:
+                raise ValueError(f"it needs {member.file_size / 2**30:.1f} GiB in {tempfile.gettempdir()}")
             with archive.open(member) as stream:
                 shutil.copyfileobj(stream, unpacked, 1 << 20)
             unpacked.seek(0)
@@ -108,6 +117,13 @@ class ArchiveFile:
 
 def _read_header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran order, and dtype from the header of a `.npy` stream."""
-    if np.lib.format.read_magic(stream) == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+    prefix = stream.read(8)
+    length = stream.read(2 if prefix[6:7] == b"\x01" else 4)
+    size = int.from_bytes(length, "little")
+    if size > _MAX_HEADER_BYTES:
+        # NumPy reads it all before it looks at it: four packed gigabytes of nothing.
+        raise ValueError(f"its header claims {size} bytes")
+    header = io.BytesIO(prefix + length + stream.read(size))
+    if np.lib.format.read_magic(header) == (1, 0):
+        return np.lib.format.read_array_header_1_0(header)
+    return np.lib.format.read_array_header_2_0(header)

@@ -14,6 +14,7 @@ from jaxgan.errors import InputError
 # A file whose header claims more than this once decoded is refused before a byte of it is decoded: a few hundred
 # bytes of damaged or hostile TIFF can claim terabytes. The largest medical volumes stay well below.
 MAX_DECODED_BYTES = 2 << 30
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,12 @@ def take_alpha(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
     white = float(np.iinfo(pixels.dtype).max) if integer else 1.0
     if (alpha == white).all():
         return np.ascontiguousarray(colour), False
-    share = alpha.astype(np.float64) / white
-    mixed = colour * share + white * (1.0 - share)
-    return (np.rint(mixed) if integer else mixed).astype(pixels.dtype), True
+    result = np.empty(colour.shape, pixels.dtype)
+    # In float64, so a few rows at a time: all at once would take eight times what the picture claims.
+    rows = max(1, _BLOCK // max(colour[:1].size, 1))
+    for start in range(0, len(colour), rows):
+        block = slice(start, start + rows)
+        share = alpha[block].astype(np.float64) / white
+        mixed = colour[block] * share + white * (1.0 - share)
+        result[block] = np.rint(mixed) if integer else mixed
+    return result, True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from jaxgan.data.readers.decoded import Decoded, check_claim
 from jaxgan.errors import InputError
 
 # Files that name no unit mean millimetres.
+_MAX_HEADER_BYTES = 16 << 20
 _MM = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3}
 
 
@@ -27,6 +30,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     if spatial_rank == 2:
         raise InputError(f"{path}: is a volume, not a flat image; use 'prepare_data.py volumes'")
     nibabel.imageglobals.logger.setLevel("CRITICAL")
+    _check_offset(path)
     image = nibabel.load(path)
     shape = image.shape
     if image.get_data_dtype().fields is not None:
@@ -38,7 +42,9 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
             f"{path}: has {len(shape)} axes {shape}, a series and not one volume; split it with "
             "nibabel.four_to_three and keep what you need"
         )
-    check_claim(path, shape, image.get_data_dtype())
+    # Scaled values come as float64, whatever is stored.
+    scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+    check_claim(path, shape, np.dtype(np.float64) if scaled else image.get_data_dtype())
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-12:
         raise InputError(f"{path}: its affine matrix is singular, so its orientation is unknown; mend the header")
     image = nibabel.as_closest_canonical(image)
@@ -49,3 +55,23 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     if voxels.dtype == np.float64:
         voxels = voxels.astype(np.float32)
     return [Decoded(np.ascontiguousarray(voxels)[..., None], affine=affine, spacing=spacing)]
+
+
+def _check_offset(path: Path) -> None:
+    """Raises `InputError` if the voxels are said to begin so late that what precedes them would fill the memory.
+
+    nibabel reads all that lies between the header and the voxels; packed zeros make gigabytes of a few kilobytes.
+    """
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as stream:
+        header = stream.read(544)
+    if len(header) < 176:
+        raise InputError(f"{path}: is truncated, it holds no NIfTI header; replace or remove it")
+    order = "<" if header[:4] in (b"\x5c\x01\0\0", b"\x1c\x02\0\0") else ">"
+    (length,) = struct.unpack_from(f"{order}i", header)
+    (offset,) = (
+        struct.unpack_from(f"{order}q", header, 168) if length == 540 else struct.unpack_from(f"{order}f", header, 108)
+    )
+    if not 0 <= offset <= _MAX_HEADER_BYTES:
+        raise InputError(f"{path}: says that its voxels begin at byte {offset:g}; the header is damaged: replace it")

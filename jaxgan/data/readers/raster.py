@@ -14,6 +14,8 @@ from jaxgan.errors import InputError
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
+# Pillow would hand other formats to other programs: EPS to Ghostscript, whatever the file's suffix.
+_FORMATS = ("PNG", "JPEG", "BMP")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # Pillow's limit is one for the whole process: it is lifted by one thread at a time, while a header is read.
 _PILLOW = threading.Lock()
@@ -32,7 +34,13 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     with path.open("rb") as stream:
         header = stream.read(26)
     with _open(path) as image:
-        check_claim(path, (image.height, image.width, len(image.getbands())), np.dtype(np.uint8))
+        wide = header.startswith(_PNG_MAGIC) and header[24] == 16
+        if image.mode == "P":
+            bands, dtype = 4 if "transparency" in image.info else 3, np.dtype(np.uint8)
+        else:
+            bands = len(image.getbands())
+            dtype = np.dtype(np.uint16 if wide else np.int32 if image.mode in ("I", "F") else np.uint8)
+        check_claim(path, (image.height, image.width, bands), dtype)
         if header.startswith(_PNG_MAGIC) and header[24] == 16 and header[25] in (2, 4, 6):
             # Pillow would quietly cut 16-bit colour to 8 bits.
             import imagecodecs
@@ -55,7 +63,7 @@ def _open(path: Path) -> ImageFile:
     with _PILLOW:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path)
+            return Image.open(path, formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

@@ -32,8 +32,10 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         series = file.series[0]
         if alike := sum(other.shape == series.shape for other in file.series[1:]):
             raise InputError(f"{path}: holds {alike + 1} separate images; save one image a file")
-        check_claim(path, series.shape, series.dtype)
         page = series.keyframe
+        is_palette = page.photometric.name == "PALETTE"
+        check_claim(path, (*series.shape, 3) if is_palette else series.shape, series.dtype)
+        check_claim(path, page.chunks, page.dtype)  # a tile may claim more than the picture
         for each in series.pages:
             if each is None:
                 raise InputError(f"{path}: a page of the stack is missing; the file is damaged: replace or remove it")

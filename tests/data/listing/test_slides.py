@@ -120,8 +120,8 @@ def test_labels_by_slide_and_stain_of_the_slide(tmp_path):
     found = list_slides(tmp_path, Cutting(size=64), labelled=True)
     assert found.class_names == ("2",) and found.splits["train"][0].label == 0
     decoded = found.splits["train"][0].read()[0]
-    ((plain, _),) = convert(decoded, Conversion())
-    ((stained, _),) = convert(decoded, Conversion(stain_normalise=True))
+    ((plain, *_),) = convert(decoded, Conversion())
+    ((stained, *_),) = convert(decoded, Conversion(stain_normalise=True))
     assert stained.shape == plain.shape and (stained != plain).any()
     assert decoded.stain() is decoded.stain()
 
