@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.errors import InputError
 from jaxgan.gan.state import GANState
@@ -104,7 +105,8 @@ class Checkpoints:
         arrays = _named(state)
         record = {**meta, "arrays": {name: _describe(array) for name, array in arrays.items()}}
         record["seal"] = _seal(record)
-        items = ocp.args.Composite(state=ocp.args.StandardSave(_nested(arrays)), meta=ocp.args.JsonSave(record))
+        tree = unflatten_dict({name: np.asarray(array) for name, array in arrays.items()}, sep="/")
+        items = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(record))
         if not self._manager.save(step, args=items):
             raise RuntimeError(f"checkpoint {step} was refused: {self.directory} holds steps {self.steps()}")
 
@@ -132,7 +134,7 @@ class Checkpoints:
         record = self.meta(step)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore()))
-            arrays = _flattened(restored.state)
+            arrays = {name: np.asarray(leaf) for name, leaf in flatten_dict(restored.state, sep="/").items()}
         except Exception as error:  # Orbax and TensorStore raise many kinds on damaged files.
             raise DamagedCheckpoint(f"its arrays cannot be read ({_first_line(error)})") from error
         for name, described in record["arrays"].items():
@@ -239,27 +241,6 @@ def _named(state: GANState) -> dict[str, Any]:
     """Leaves by path, e.g. `generator/params/up1/kernel`: a format that no library's class is part of."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = np.asarray(array)
-    return tree
-
-
-def _flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
-    arrays = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            arrays |= _flattened(value, f"{prefix}{name}/")
-        else:
-            arrays[prefix + name] = np.asarray(value)
-    return arrays
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:

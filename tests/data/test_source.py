@@ -43,6 +43,28 @@ def test_the_step_gets_the_chosen_samples_in_order_from_any_step_on(kind, dtype)
     source.close()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_all_sources_give_the_same_bits(dtype):
+    _, dataset = make(dtype)
+    given = {}
+    for kind in SOURCES:
+        source = open_source(dataset, kind, 1e9, 5, N_CRITIC, BATCH, balanced=True)
+
+        def load_batch(state, data, batch_refs, count, source=source):
+            images, labels = source.load_batch(data, jax.tree.map(lambda leaf: leaf[0, 0], batch_refs))
+            return jax.lax.all_gather(images, parallel.AXIS), jax.lax.all_gather(labels, parallel.AXIS)
+
+        mapped = parallel.map_train(load_batch, data_axes=source.data_axes)
+        given[kind] = []
+        for step in (0, 9):
+            batch_refs = parallel.split_batch(source.batch_refs(step, 1, 1))
+            images, labels = mapped((np.zeros(()), np.zeros(())), source.data, batch_refs, 1)
+            given[kind].append((np.asarray(images).tobytes(), np.asarray(labels).tobytes()))
+        source.close()
+    assert given["resident"] == given["sharded"] == given["streaming"]
+    assert given["resident"][0] != given["resident"][1]
+
+
 def test_draws_beyond_the_count_are_zero_and_the_shape_stays():
     for kind in SOURCES:
         source = open_source(make(np.uint8)[1], kind, 1e9, 5, N_CRITIC, BATCH, balanced=False)
