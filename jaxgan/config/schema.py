@@ -258,6 +258,10 @@ class TrainConfig:
     (0: never stops early).
     `steps_per_call` 0 runs as many iterations a dispatch as take ten seconds (at most 32; on CPU 8).
     `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
+    `checkpoint_every_minutes` counts the first process's time since the last checkpoint.
+    `on_nan`: a loss or gradient that is not finite ends the run ("stop"), or sends it back ("rollback") to its last
+    checkpoint that was due, or the best, else to its beginning, with other latents and with learning rates times
+    `rollback_lr_factor`, at most `max_rollbacks` times.
     """
 
     batch_size: int = 64
@@ -273,11 +277,15 @@ class TrainConfig:
     sample_every_iterations: int = 0
     checkpoint_every_epochs: float = 10.0
     checkpoint_every_iterations: int = 0
+    checkpoint_every_minutes: float = 0.0
     keep_checkpoints: int = 5
     num_samples: int = 64
     best_metric: str = ""
     best_direction: str = "min"
     early_stopping_patience: int = 0
+    on_nan: str = "stop"
+    max_rollbacks: int = 3
+    rollback_lr_factor: float = 0.5
 
     def __post_init__(self):
         positive(
@@ -300,11 +308,16 @@ class TrainConfig:
             "sample_every_iterations",
             "checkpoint_every_epochs",
             "checkpoint_every_iterations",
+            "checkpoint_every_minutes",
+            "max_rollbacks",
             "keep_checkpoints",
             "early_stopping_patience",
             "ema_rampup",
         )
         known("train.precision", self.precision, "PRECISIONS")
+        one_of("train.on_nan", self.on_nan, ("stop", "rollback"))
+        factor = self.rollback_lr_factor
+        require(0 < factor <= 1, "train.rollback_lr_factor", factor, "give a value in (0, 1]")
         one_of("train.best_direction", self.best_direction, ("min", "max"))
         require(
             self.best_metric or not self.early_stopping_patience,

@@ -26,6 +26,7 @@ def build_gan(
     total_iterations: int = 1,
     axis_name: str | None = None,
     platform: str | None = None,
+    rate_factor: float = 1.0,
 ) -> tuple[GAN, GANState]:
     """The networks, optimizers and objective of a config, and a fresh state.
 
@@ -35,6 +36,7 @@ def build_gan(
       total_iterations: length of the run, for learning-rate schedules.
       axis_name: mapped axis over devices, or None.
       platform: what the program is meant for, as in `build_generator`; None: what this process computes on.
+      rate_factor: of both learning rates: what rollbacks left of them.
 
     Returns:
       The `GAN` and a `GANState` on the default device. Under `jax.eval_shape` nothing is computed.
@@ -42,9 +44,9 @@ def build_gan(
     generator = build_generator(config, num_classes, axis_name, platform)
     critic = build_critic(config, num_classes, axis_name, platform)
     optimizer, objective = config.optimizer, config.objective.resolved()
-    generator_optimizer = build_optimizer(optimizer, optimizer.lr, 1, total_iterations)
+    generator_optimizer = build_optimizer(optimizer, rate_factor * optimizer.lr, 1, total_iterations)
     critic_optimizer = build_optimizer(
-        optimizer, optimizer.critic_lr or optimizer.lr, objective.n_critic, total_iterations
+        optimizer, rate_factor * (optimizer.critic_lr or optimizer.lr), objective.n_critic, total_iterations
     )
     gan = GAN(
         generator=make_apply(generator),

@@ -108,12 +108,15 @@ def losses(records: Sequence[Mapping[str, Any]], n_critic: int | None = None) ->
     return figure
 
 
-def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0) -> Figure | None:
-    """The critic's estimate of the Wasserstein distance against iterations, raw and smoothed.
+def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0, loss: str = "wgan") -> Figure | None:
+    """The gap between the scores of reals and fakes against iterations, raw and smoothed.
+
+    With a Wasserstein loss it is the critic's estimate of the distance; with any other the figure says that it is not.
 
     Args:
       records: as `read_metrics` gives them.
       clip: bound of weight clipping, marked on both sides of 0; 0 when weights are not clipped.
+      loss: the adversarial loss of the run, as its config names it.
 
     Returns:
       the figure, or None when it was not logged.
@@ -126,7 +129,9 @@ def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0) -> Figu
     window = _window(values)
     if window > 1:
         axes.plot(steps, values, color=BLUE, linewidth=0.6, alpha=0.35, label="each logged iteration")
-    _draw(axes, steps, smooth(values, window), BLUE, label=_label("estimate", window))
+    _draw(
+        axes, steps, smooth(values, window), BLUE, label=_label("estimate" if loss == "wgan" else "score gap", window)
+    )
     axes.axhline(0.0, color="black", linewidth=1.0, label="0")
     if clip:
         for bound, label in ((clip, f"weight clipping bounds, ±{clip:g}"), (-clip, None)):
@@ -138,7 +143,8 @@ def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0) -> Figu
             axes.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(smaller)))
     beyond = _limit(axes, values, (0.0, clip, -clip))
     axes.set(xlabel="iteration", ylabel="mean critic(real) - mean critic(generated)" + beyond)
-    axes.set_title("Wasserstein distance, the critic's estimate")
+    estimate = "Wasserstein distance, the critic's estimate"
+    axes.set_title(estimate if loss == "wgan" else f"Score gap; no Wasserstein distance, since the loss is {loss}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     return figure

@@ -50,7 +50,7 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     objective = present_fields(read_json(run_dir / "config.json")).get("objective", {})
     figures: dict[str, Figure | None] = {
         "losses": curves.losses(records, objective.get("n_critic")),
-        "wasserstein": curves.wasserstein(records, objective.get("weight_clip", 0.0)),
+        "wasserstein": curves.wasserstein(records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")),
         "metrics": curves.other_metrics(records),
     }
     snapshots = find_snapshots(run_dir / "samples", records)

@@ -85,6 +85,14 @@ class Checkpoints:
         """Waits for a save under way."""
         self._manager.close()
 
+    def wait(self) -> None:
+        """Waits for a save under way; its files are complete then."""
+        self._manager.wait_until_finished()
+
+    def reload(self) -> None:
+        """Looks at the folder again, after checkpoints were moved out of it."""
+        self._manager.reload()
+
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, oldest first."""
         return sorted(self._manager.all_steps())
@@ -142,16 +150,19 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"array {name} is not what was saved")
         return arrays, record
 
-    def read_newest(self, at_most: int | None = None) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+    def read_newest(
+        self, at_most: int | None = None, among: Sequence[int] | None = None
+    ) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
         """The newest sound checkpoint: (step, arrays, record); warns of each damaged one that it passes over.
 
         Args:
           at_most: the latest step to look at; None: all.
+          among: the steps to choose from, oldest first; None: all.
 
         Raises:
           InputError: there is none.
         """
-        candidates = [step for step in self.steps() if at_most is None or step <= at_most]
+        candidates = [step for step in (self.steps() if among is None else among) if at_most is None or step <= at_most]
         for step in reversed(candidates):
             try:
                 return step, *self.read(step)

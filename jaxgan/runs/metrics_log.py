@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ def _parse(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             record = json.loads(line)
-            if not (isinstance(record, dict) and isinstance(record.get("step", 0), int)):
+            if not (isinstance(record, dict) and all(isinstance(record.get(n, 0), int) for n in ("step", "rollbacks"))):
                 raise ValueError("not an object with a step")
             if any(isinstance(value, dict | list) for value in record.values()):
                 raise ValueError("not scalars")
@@ -73,30 +75,66 @@ class MetricsLog:
 
     A resumed run gives the step of its checkpoint: what an earlier process logged after that step is dropped,
     because it is about to be computed again. So the file has no step twice, and equals that of a run that was
-    never interrupted.
+    never interrupted. What is missing of the lines that a checkpoint remembers is warned of.
 
     Args:
       run_dir: the run's folder, made if needed.
       start_step: the step that the run starts from; 0 for a new run.
+      rollbacks: how often the run had gone back by then (see `rewind`).
+      expected: `summary()` as the checkpoint remembers it, or None.
     """
 
-    def __init__(self, run_dir: str | os.PathLike, start_step: int = 0):
-        from tensorboardX import SummaryWriter
-
+    def __init__(
+        self,
+        run_dir: str | os.PathLike,
+        start_step: int = 0,
+        rollbacks: int = 0,
+        expected: Mapping[str, int] | None = None,
+    ):
         self.path = Path(run_dir) / FILE_NAME
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._events: Any = None
+        self.rewind(start_step, rollbacks)
+        if expected is not None and expected != self.summary():
+            warnings.warn(self._what_is_missing(expected, start_step), stacklevel=2)
+
+    def rewind(self, step: int, rollbacks: int = 0) -> None:
+        """Drops what was logged after a step, and the rollbacks to it beyond the first `rollbacks` of the run."""
+        from tensorboardX import SummaryWriter
+
+        self._lines, self._checksum = 0, 0
         if self.path.exists():
-            kept = [record for record in _parse(self.path) if record.get("step", 0) <= start_step]
+            kept = [r for r in _parse(self.path) if r.get("step", 0) <= step and (r.get("rollbacks") or 0) <= rollbacks]
+            text = "".join(map(_line, kept))
             with atomic_files([self.path], overwrite=True) as (temporary,):
-                temporary.write_text("".join(_line(record) for record in kept))
-        # purge_step hides the dropped steps' events, which lie in the earlier process's file.
-        self._events = SummaryWriter(str(run_dir), purge_step=start_step + 1)
+                temporary.write_text(text)
+            self._lines, self._checksum = len(kept), zlib.crc32(text.encode())
+        if self._events is not None:
+            self._events.close()
+        # purge_step hides the dropped steps' events, which lie in an earlier file. The names of files made within one
+        # second would be the same but for the suffix.
+        suffix = f".{rollbacks}" if rollbacks else ""
+        self._events = SummaryWriter(str(self.path.parent), purge_step=step + 1, filename_suffix=suffix)
+
+    def summary(self) -> dict[str, int]:
+        """Number and CRC-32 of the lines: what a checkpoint remembers, so that a resumed run notices what is gone."""
+        return {"lines": self._lines, "crc32": self._checksum}
+
+    def _what_is_missing(self, expected: Mapping[str, int], step: int) -> str:
+        lines = expected["lines"]
+        if self._lines < lines:
+            gone = f"{lines - self._lines} of the {lines} lines logged up to step {step} are gone"
+        else:
+            gone = f"its lines up to step {step} are not those that were logged"
+        return f"{self.path} was changed: {gone}; restore the file, or take curves and report for what they are"
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record of scalars, `step` among them, and hands it to the system at once."""
         record = {name: _plain(value) for name, value in record.items()}
+        line = _line(record)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(record))
+            file.write(line)
+        self._lines, self._checksum = self._lines + 1, zlib.crc32(line.encode(), self._checksum)
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float):
                 self._events.add_scalar(name, value, record["step"])

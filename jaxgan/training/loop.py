@@ -1,16 +1,18 @@
 """The training loop, and nothing else: it calls the compiled step and has the recorder write down what came of it.
 
-The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then,
-in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) JUDGE what was evaluated and the epoch that ended:
-best model, early stopping, (4) SAVE a checkpoint if one is due, (5) SAMPLE if due. So a checkpoint holds everything
-that has been decided up to its step, and a resumed run repeats an uninterrupted one bit for bit.
+The order of things is a contract. One call of the compiled program runs the iterations up to the next boundary; then
+its HEALTH is judged: if a loss or a gradient is not finite, the run ends there, or goes back to its last good
+checkpoint, and nothing below happens. Else, in this order: (1) EVALUATE if due, (2) LOG the iterations done, (3) JUDGE
+what was evaluated and the epoch that ended: best model, early stopping, (4) SAVE a checkpoint if one is due, unless the
+state is not finite, which is a verdict as above, (5) SAMPLE if due, and warn if the samples are all alike. So a
+checkpoint holds everything that has been decided up to its step, and a resumed run repeats an uninterrupted one bit for
+bit. (Checkpoints by minutes come when they come: a run that goes back to one of these is exact from there on.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -22,19 +24,22 @@ from tqdm import tqdm
 from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.config.presets import as_config
-from jaxgan.data.dataset import Dataset, describe_data
+from jaxgan.data.dataset import Dataset
 from jaxgan.data.open import open_data
-from jaxgan.data.source import open_source
-from jaxgan.gan.build import build_gan
-from jaxgan.gan.step import train_many
+from jaxgan.data.source import ResidentSource, StreamingSource, open_source
+from jaxgan.errors import InputError
 from jaxgan.runs import folder as run_folder
-from jaxgan.runs.checkpoint import Checkpoints, into_state, set_aside
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.lock import lock_run
 from jaxgan.runs.metrics_log import MetricsLog
-from jaxgan.training.best import BestTracker
 from jaxgan.training.call_length import CallLength
+from jaxgan.training.calls import Call, Calls
+from jaxgan.training.health import STOP, WARN, Verdict
 from jaxgan.training.preflight import check_fit
 from jaxgan.training.recorder import RunRecorder
-from jaxgan.training.schedule import Schedule
+from jaxgan.training.resume import clear_later
+from jaxgan.training.rollback import roll_back
+from jaxgan.training.run import Run, plan_run
 from jaxgan.training.stop_signal import Interrupted, StopSignal
 
 
@@ -50,15 +55,15 @@ def train(
       config: what to train: a `Config`, nested fields (also as a `ConfigDict`), or the name or file of a preset.
       workdir: the run's folder, made if needed.
       data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
-      resume: "auto", "never", or the path of a run or checkpoint; see `run_folder.find_resume_point`.
+      resume: "auto", "never", or the path of a run or checkpoint; see `resume.find_resume_point`.
 
     Returns:
       The run's folder, with `config.json`, `metrics.jsonl`, `events.*`, `samples/` and `checkpoints/`.
 
     Raises:
-      InputError: data, batch size, folder or checkpoint do not fit.
+      InputError: data, batch size, folder or checkpoint do not fit, or another process trains in the folder.
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
-      FloatingPointError: a loss is not finite.
+      FloatingPointError: a loss or a gradient is not finite, and the run was not sent back (`config.train.on_nan`).
     """
     config = as_config(config)
     run_dir = Path(workdir)
@@ -66,112 +71,110 @@ def train(
     if not isinstance(data, Dataset):
         dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
     evaluator = check_fit(config, dataset)
-    start = run_folder.find_resume_point(run_dir, resume)
-    data_record = describe_data(dataset)
-    run_folder.check_same(start, config, data_record)
-
-    objective, settings = config.objective.resolved(), config.train
-    schedule = Schedule(objective.n_critic * settings.batch_size, dataset.size)
-    total = settings.iterations or max(1, schedule.step_of(settings.epochs))
-    best = BestTracker(**start.record["progress"]) if start.record else BestTracker()
-    before = start.record.get("config", {}).get("train", {})
-    patience_changed = before.get("early_stopping_patience") != settings.early_stopping_patience
-    done = best.complete and total <= start.record["total_iterations"]
-    if start.step >= total or (done and not (best.stopped_early and patience_changed)):
-        way_out = "raise config.train.iterations or config.train.epochs to go on"
-        if best.stopped_early:
-            way_out += ", or change config.train.early_stopping_patience"
-        parallel.say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
-        return run_dir
-    if best.stopped_early:
-        best.patience_from = start.step
-    best.complete = best.stopped_early = False
-    watched = (settings.best_metric, settings.best_direction)
-    if start.record and (
-        start.origin.resolve() != run_dir.resolve() or watched != (before["best_metric"], before["best_direction"])
-    ):
-        # The best so far was judged by something else, or lies in another folder.
-        best = BestTracker(patience_from=start.step)
-
-    if parallel.is_main_process():
-        run_folder.write_config(run_dir, config)
-        run_folder.write_data_place(run_dir, data)
-        for place in set_aside(run_dir, start.step):
-            warnings.warn(f"moved a later checkpoint out of the way, to {place}", stacklevel=2)
-    gan, state = build_gan(config, dataset.num_classes, total, parallel.AXIS)
-    if start.arrays is not None:
-        state = into_state(start.arrays, state)
-        parallel.say(f"resuming {run_dir} at step {start.step} (epoch {schedule.epoch(start.step):.2f})")
-    source = open_source(
-        dataset,
-        config.data.source,
-        config.data.resident_budget_gib * 2**30,
-        config.seed,
-        objective.n_critic,
-        settings.batch_size,
-        config.data.balanced,
-    )
-    is_regular = partial(
-        schedule.is_due,
-        every_iterations=settings.checkpoint_every_iterations,
-        every_epochs=settings.checkpoint_every_epochs,
-    )
-    record = {"config": config.to_dict(), "data": data_record, "total_iterations": total}
-    with (
-        contextlib.closing(source),
-        Checkpoints(run_dir, settings.keep_checkpoints, is_regular, writable=True) as checkpoints,
-        MetricsLog(run_dir, start.step) if parallel.is_main_process() else contextlib.nullcontext() as log,
-        StopSignal() as stop,
-    ):
-        recorder = RunRecorder(config, schedule, gan, run_dir, checkpoints, log, best, record, dataset, evaluator)
-        _loop(config, schedule, gan, state, source, start.step, total, recorder, stop)
+    with _locked(run_dir):
+        run = plan_run(config, run_dir, dataset, evaluator, resume)
+        if run is not None:
+            if parallel.is_main_process():
+                run_folder.write_config(run_dir, config)
+                run_folder.write_data_place(run_dir, data)
+            clear_later(run_dir, run.start.step)
+            _train(run)
     return run_dir
 
 
-def _loop(config, schedule, gan, state, source, step, total, recorder, stop) -> None:
-    """Step, evaluate, log, judge, save, sample: the contract of this module."""
-    settings = config.train
-    call_length = CallLength(settings.steps_per_call)
-    program = parallel.map_train(partial(train_many, gan, source.load_batch), data_axes=source.data_axes)
-    state = parallel.replicate(state)
+def _train(run: Run) -> None:
+    """Opens what the loop works with, and closes it again however the loop ends."""
+    config, start = run.config, run.start
+    run.place(start)
+    if start.arrays is not None:
+        parallel.say(f"resuming {run.run_dir} at step {start.step} (epoch {run.schedule.epoch(start.step):.2f})")
+    source = open_source(
+        run.dataset,
+        config.data.source,
+        config.data.resident_budget_gib * 2**30,
+        config.seed,
+        config.objective.resolved().n_critic,
+        config.train.batch_size,
+        config.data.balanced,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(source))
+        recorder = RunRecorder(run, timed=start.record.get("timed_checkpoints", ()))
+        keep = config.train.keep_checkpoints
+        recorder.checkpoints = stack.enter_context(Checkpoints(run.run_dir, keep, recorder.is_regular, writable=True))
+        if parallel.is_main_process():
+            own = start.origin is not None and start.origin.resolve() == run.run_dir.resolve()
+            expected = start.record.get("log") if own else None
+            log = MetricsLog(run.run_dir, start.step, run.health.rollbacks, expected)
+            recorder.open_log(stack.enter_context(log))
+        _loop(run, source, recorder, stack.enter_context(StopSignal()))
 
-    def draw(step: int) -> tuple[int, Any]:
-        """How many iterations the next call runs, and their reals on the way to the devices."""
-        count = int(min(call_length.iterations, total - step, recorder.next_boundary(step) - step))
-        return count, parallel.split_batch(source.batch_refs(step, count, call_length.longest))
 
-    with _bar(step, total) as bar:
-        count, batch_refs = draw(step)
-        while step < total:
-            began = time.perf_counter()
-            state, metrics = program(state, source.data, batch_refs, count)
-            done, step = count, step + count
-            if step < total:
-                count, batch_refs = draw(step)  # While the devices work.
-            metrics = parallel.to_host(metrics)
-            seconds = time.perf_counter() - began
-            call_length.ran(done, seconds)
-            rate = done * schedule.images_per_iteration / seconds
-            evaluated = recorder.evaluate(step, state)
-            recorder.log(step - done, done, metrics, rate, evaluated)
-            bar.update(done)
-            bar.set_postfix(recorder.summary(metrics, done - 1, rate), refresh=False)
-            recorder.best.complete = step >= total
-            improved = recorder.judge(step, evaluated)
-            last = recorder.best.complete or stop.requested()
-            if last or improved or recorder.is_regular(step):
-                recorder.save(step, parallel.to_host(state), metrics, done - 1)
-            if last or schedule.is_due(step, settings.sample_every_iterations, settings.sample_every_epochs):
-                recorder.sample(step, state, last)
-            if last:
-                break
-    if not recorder.best.complete:
-        raise Interrupted(f"stopped by a signal at step {step}; the same command goes on from there")
+def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecorder, stop: StopSignal) -> None:
+    """Step, health, evaluate, log, judge, save, sample: the contract of this module."""
+    length = CallLength(run.config.train.steps_per_call)
+    calls = Calls(run, source, length, recorder.next_boundary)
+    with _bar(run) as bar:
+        ended = False
+        while not ended:
+            call = calls.run()
+            verdict = run.health.of_losses(call.first, call.count, call.metrics)
+            if not verdict.broken:
+                verdict, ended = _record(run, recorder, call, stop)
+            elif verdict.action == STOP:
+                recorder.log(call.first, verdict.step - 1 - call.first, call.metrics, call.rate, {})
+            if verdict.action == WARN:
+                warnings.warn(verdict.reason, stacklevel=2)
+            elif verdict.action == STOP:
+                raise FloatingPointError(f"{verdict.reason} ({recorder.checkpoints.directory})")
+            elif verdict.broken:
+                roll_back(run, recorder, verdict)
+                calls = Calls(run, source, length, recorder.next_boundary)
+            bar.set_postfix(recorder.summary(call), refresh=False)
+            bar.update(run.step - bar.n)
+    if not run.best.complete:
+        raise Interrupted(f"stopped by a signal at step {run.step}; the same command goes on from there")
+
+
+def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tuple[Verdict, bool]:
+    """Everything between two calls; returns a verdict on what was made, and whether the run ends here."""
+    settings, step = run.config.train, run.step
+    evaluated = recorder.evaluate(step, run.state)
+    recorder.log(call.first, call.count, call.metrics, call.rate, evaluated)
+    run.best.complete = step >= run.total
+    improved = recorder.judge(step, evaluated)
+    last = stop.requested() or run.best.complete
+    timed = recorder.is_time_to_save(step)
+    if last or improved or timed or recorder.is_regular(step):
+        state = parallel.to_host(run.state)
+        verdict = run.health.of_state(step, state)
+        if verdict.broken:
+            return verdict, False
+        recorder.save(step, state, call.metrics, call.count - 1)
+    verdict = Verdict()
+    if last or run.schedule.is_due(step, settings.sample_every_iterations, settings.sample_every_epochs):
+        verdict = recorder.sample(step, run.state, last, call)
+    return verdict, last
 
 
 @contextlib.contextmanager
-def _bar(step: int, total: int) -> Iterator[tqdm]:
+def _locked(run_dir: Path) -> Iterator[None]:
+    """The first process holds the folder for the whole job; the others hear whether it could."""
+    refused = None
+    with contextlib.ExitStack() as stack:
+        if parallel.is_main_process():
+            try:
+                stack.enter_context(lock_run(run_dir))
+            except InputError as error:
+                refused = error
+        if parallel.any_process(refused is not None):
+            raise refused or InputError(f"--workdir {run_dir} cannot be used: see what the first process says")
+        yield
+
+
+@contextlib.contextmanager
+def _bar(run: Run) -> Iterator[tqdm]:
     # disable=None: quiet when stderr is not a terminal.
     hidden = None if parallel.is_main_process() else True
-    with tqdm(total=total, initial=step, unit="it", dynamic_ncols=True, disable=hidden) as bar:
+    with tqdm(total=run.total, initial=run.step, unit="it", dynamic_ncols=True, disable=hidden) as bar:
         yield bar

@@ -10,6 +10,10 @@ from jaxgan.data.dataset import Dataset
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Evaluator, higher_is_better
 from jaxgan.gan.step import METRICS
+from jaxgan.training.schedule import length_of
+
+# Real images shown to the critic in a whole run, below which samples hardly look like anything.
+FEW_IMAGES = 20_000
 
 
 def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
@@ -43,6 +47,24 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
             f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
             f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
-    for warning in config.warnings():
+    for warning in (*config.warnings(), *_doubts(config, dataset)):
         warnings.warn(warning, stacklevel=3)
     return evaluator
+
+
+def _doubts(config: Config, dataset: Dataset) -> list[str]:
+    """What runs, but seldom to anybody's joy."""
+    found = []
+    steps = len(config.generator.widths)
+    if config.data.size >> steps == 1:
+        found.append(
+            f"config.generator.widths: {steps} widths start {config.data.size} pixels from a map of one; generators"
+            f" like this often make the same sample from every latent: give {steps - 1}"
+        )
+    schedule, total = length_of(config, dataset.size)
+    if schedule.images(total) < FEW_IMAGES:
+        found.append(
+            f"the whole run shows the critic {schedule.images(total):,} images, few for a GAN (below {FEW_IMAGES:,}):"
+            " raise config.train.epochs or config.train.iterations"
+        )
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,49 +12,56 @@ from typing import Any
 import numpy as np
 
 from jaxgan import parallel
-from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
-from jaxgan.evaluation import Evaluator
 from jaxgan.files import atomic_files, write_json
 from jaxgan.gan.averaging import with_own_statistics
-from jaxgan.gan.step import GAN
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.pictures import image_grid, labelled_grid, write_grid, write_png
 from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import MetricsLog
-from jaxgan.training.best import BestTracker
-from jaxgan.training.schedule import Schedule
+from jaxgan.training.calls import Call
+from jaxgan.training.health import Verdict, of_samples, spread
+from jaxgan.training.run import Run
 
 # Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
 FIGURES_EVERY_SECONDS = 600.0
-# A penalty that was not due is no number; these always are, or what was computed is worth nothing.
-_MUST_BE_FINITE = {"critic_loss", "generator_loss", "critic_gradient_norm", "generator_gradient_norm"}
 # Samples and reals kept as numbers, for the figures.
 _KEPT = 16
 _INTERPOLATION_STEPS = 10
 
 
 class RunRecorder:
-    """Everything the loop writes down: log lines, the best model, checkpoints, samples."""
+    """Everything the loop writes down: log lines, the best model, checkpoints, samples.
 
-    def __init__(self, config, schedule, gan, run_dir, checkpoints, log, best, record, dataset, evaluator):
-        self.config: Config = config
-        self.schedule: Schedule = schedule
-        self.gan: GAN = gan
-        self.run_dir: Path = run_dir
-        self.checkpoints: Checkpoints = checkpoints
-        self.metrics_log: MetricsLog | None = log
-        self.best: BestTracker = best
-        self.record: dict[str, Any] = record
-        self.evaluator: Evaluator | None = evaluator
-        self._evaluation_epochs = config.evaluate.every_images / schedule.epoch_images if evaluator is not None else 0.0
-        self.folder = run_dir / "samples"
-        self._figures_at = time.monotonic()
-        self.num_classes = dataset.num_classes if config.critic.conditioning != "none" else 0
-        if log is not None:
-            self._write_reals(dataset)
+    Args:
+      run: what is trained.
+      timed: steps whose checkpoints were due by the clock, as an earlier process says.
+
+    Attributes:
+      checkpoints: of the run; to be set before anything is saved.
+      metrics_log: in the process that writes, else None.
+    """
+
+    def __init__(self, run: Run, timed: Sequence[int] = ()):
+        self.run = run
+        self.config = run.config
+        self.schedule = run.schedule
+        self.checkpoints: Checkpoints
+        self.metrics_log: MetricsLog | None = None
+        evaluate = run.config.evaluate.every_images / run.schedule.epoch_images
+        self._evaluation_epochs = evaluate if run.evaluator is not None else 0.0
+        self._folder = run.run_dir / "samples"
+        self._figures_at = self._saved_at = time.monotonic()
+        self._timed = list(timed)
+        self._real_spread = math.nan
+        self.num_classes = run.dataset.num_classes if run.config.critic.conditioning != "none" else 0
+
+    def open_log(self, log: MetricsLog) -> None:
+        """Makes this the process that writes: logs, samples and figures."""
+        self.metrics_log = log
+        self._write_reals(self.run.dataset)
 
     def next_boundary(self, step: int) -> float:
         """The next step at which the host has something to do."""
@@ -68,22 +75,27 @@ class RunRecorder:
 
     def evaluate(self, step: int, state: Any) -> dict[str, float]:
         """Measures the moving average when that is due; returns values by name, the same in every process."""
-        if self.evaluator is None or not self.schedule.is_due(step, every_epochs=self._evaluation_epochs):
+        if self.run.evaluator is None or not self.schedule.is_due(step, every_epochs=self._evaluation_epochs):
             return {}
-        values = dict.fromkeys(self.evaluator.names, math.nan)
+        values = dict.fromkeys(self.run.evaluator.names, math.nan)
         if self.metrics_log is not None:
             average = self._average(state)
             batch_size = batch_size_for(self.config.data.shape)
 
             def make(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
-                z = latents(seed, count, self.gan.latent_dim)
-                return generate(self.gan.generator, *average, z, labels, batch_size)
+                z = latents(seed, count, self.run.gan.latent_dim)
+                return generate(self.run.gan.generator, *average, z, labels, batch_size)
 
-            values |= self.evaluator(make, self._labels(self.evaluator.num_samples))
+            values |= self.run.evaluator(make, self._labels(self.run.evaluator.num_samples))
         return parallel.from_main_process(values)
 
     def log(
-        self, first: int, count: int, metrics: Mapping[str, np.ndarray], rate: float, evaluated: Mapping[str, float]
+        self,
+        first: int,
+        count: int,
+        metrics: Mapping[str, np.ndarray],
+        rate: float | None,
+        evaluated: Mapping[str, float],
     ) -> None:
         """Counts every iteration; writes those that are due, each with the values of that one iteration.
 
@@ -93,30 +105,22 @@ class RunRecorder:
         for i in range(count):
             step = first + i + 1
             values = {name: float(series[i]) for name, series in metrics.items()}
-            broken = [name for name, value in values.items() if name in _MUST_BE_FINITE and not math.isfinite(value)]
-            if broken:
-                raise FloatingPointError(
-                    f"{' and '.join(broken)} not finite at step {step}: lower config.optimizer.lr, or go on from an"
-                    f" earlier checkpoint in {self.checkpoints.directory}"
-                )
             if tracked is not None:
-                self.best.add(float(tracked[i]))
+                self.run.best.add(float(tracked[i]))
             extra = evaluated if i == count - 1 else {}
             if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
-                position = {"step": step, "images": self.schedule.images(step), "epoch": self.schedule.epoch(step)}
-                self.metrics_log.write({**position, **values, "images_per_second": rate, **extra})
+                speed = {} if rate is None else {"images_per_second": rate}
+                self.metrics_log.write({**self._position(step), **values, **speed, **extra})
 
-    def summary(self, metrics: Mapping[str, np.ndarray], i: int, rate: float) -> dict[str, str]:
-        """What the bar shows."""
-        return {
-            "critic": f"{metrics['critic_loss'][i]:.3f}",
-            "generator": f"{metrics['generator_loss'][i]:.3f}",
-            "images/s": f"{rate:.0f}",
-        }
+    def summary(self, call: Call) -> dict[str, str]:
+        """What the bar shows of a call."""
+        last = {name: call.metrics[f"{name}_loss"][call.count - 1] for name in ("critic", "generator")}
+        speed = {} if call.rate is None else {"images/s": f"{call.rate:.0f}"}
+        return {**{name: f"{value:.3f}" for name, value in last.items()}, **speed}
 
     def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:
         """Whether there is a new best model, by an evaluated metric or an epoch's mean; counts patience."""
-        settings, best = self.config.train, self.best
+        settings, best = self.config.train, self.run.best
         value = evaluated.get(settings.best_metric)
         if self.schedule.is_due(step, every_epochs=1.0):
             mean = best.epoch_mean()
@@ -135,45 +139,89 @@ class RunRecorder:
         return improved
 
     def is_regular(self, step: int) -> bool:
-        """Whether a checkpoint is due at a step by its interval."""
+        """Whether a checkpoint was due at a step, by its interval or by the clock."""
         settings = self.config.train
-        return self.schedule.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+        by_interval = self.schedule.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+        return by_interval or step in self._timed
+
+    def is_time_to_save(self, step: int) -> bool:
+        """Whether the first process's clock asks for a checkpoint; all processes of a job get the same answer."""
+        minutes = self.config.train.checkpoint_every_minutes
+        if not minutes:
+            return False
+        passed = time.monotonic() - self._saved_at >= 60.0 * minutes
+        if due := parallel.any_process(parallel.is_main_process() and passed):
+            self._timed.append(step)
+        return due
 
     def save(self, step: int, state: Any, metrics: Mapping[str, np.ndarray], i: int) -> None:
         """Begins to write a checkpoint of a state in host memory, with the values of the iteration it ends with."""
-        progress = self.best.to_dict()
         values = {name: float(series[i]) for name, series in metrics.items()}
-        position = {"step": step, "epoch": self.schedule.epoch(step), "images": self.schedule.images(step)}
-        values = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        record = {**self.record, **position, "progress": progress, "metrics": values}
-        self.checkpoints.save(step, self._with_own_statistics(state), record, self.best.best_step)
+        record = {
+            **self.run.record,
+            "step": step,
+            "epoch": self.schedule.epoch(step),
+            "images": self.schedule.images(step),
+            "progress": self.run.best.to_dict(),
+            "health": self.run.health.to_dict(),
+            "metrics": {name: value if math.isfinite(value) else None for name, value in values.items()},
+        }
+        if self._timed:
+            there = {*self.checkpoints.steps(), step}
+            self._timed = [timed for timed in self._timed if timed in there]
+            record["timed_checkpoints"] = self._timed
+        if self.metrics_log is not None:
+            record["log"] = self.metrics_log.summary()
+        self.checkpoints.save(step, self._with_own_statistics(state), record, self.run.best.best_step)
+        self._saved_at = time.monotonic()
 
-    def sample(self, step: int, state: Any, last: bool) -> None:
+    def roll_back(self, broken: int) -> None:
+        """Forgets what was logged after the step that the run was put back to, and logs that it was.
+
+        Args:
+          broken: the iteration that was not finite.
+        """
+        self._timed = [step for step in self._timed if step <= self.run.step]
+        if self.metrics_log is not None:
+            health = self.run.health
+            self.metrics_log.rewind(self.run.step, health.rollbacks)
+            event = {"rollbacks": health.rollbacks, "rolled_back_from": broken, "rate_factor": health.rate_factor}
+            self.metrics_log.write({**self._position(self.run.step), **event})
+
+    def sample(self, step: int, state: Any, last: bool, call: Call) -> Verdict:
         """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
         if self.metrics_log is None:
-            return
+            return Verdict()
         count = self.config.train.num_samples
-        z, labels = latents(self.config.seed, count, self.gan.latent_dim), self._labels(count)
+        z, labels = latents(self.config.seed, count, self.run.gan.latent_dim), self._labels(count)
         average = self._average(state)
-        make = partial(generate, self.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
+        make = partial(generate, self.run.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
         samples = make(z, labels)
-        grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
-        path = write_png(self.folder / f"step_{step:08d}.png", grid, overwrite=True)
-        _write_array(self.folder / f"step_{step:08d}.npy", samples[:_KEPT])
-        self.metrics_log.image("samples", grid, step)
-        parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
+        self._show(step, samples, labels)
         if last:
             # Within one class, from the first fixed latent to the second.
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
             same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
-            _write_array(self.folder / "interpolation.npy", make(way, same))
+            _write_array(self._folder / "interpolation.npy", make(way, same))
         if last or time.monotonic() - self._figures_at > FIGURES_EVERY_SECONDS:
-            make_figures(self.run_dir)
-            write_report(self.run_dir)
+            make_figures(self.run.run_dir)
+            write_report(self.run.run_dir)
             self._figures_at = time.monotonic()
+        gradient_norms = call.metrics["generator_gradient_norm"][: call.count]
+        return of_samples(step, samples, labels, self._real_spread, gradient_norms)
+
+    def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None) -> None:
+        grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
+        path = write_png(self._folder / f"step_{step:08d}.png", grid, overwrite=True)
+        _write_array(self._folder / f"step_{step:08d}.npy", samples[:_KEPT])
+        self.metrics_log.image("samples", grid, step)
+        parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
+
+    def _position(self, step: int) -> dict[str, float]:
+        return {"step": step, "images": self.schedule.images(step), "epoch": self.schedule.epoch(step)}
 
     def _with_own_statistics(self, state: Any) -> Any:
-        gan = self.gan
+        gan = self.run.gan
         return with_own_statistics(
             gan.generator, parallel.to_host(state), gan.latent_dim, self.num_classes, gan.axis_name
         )
@@ -191,9 +239,10 @@ class RunRecorder:
         count = min(self.config.train.num_samples, dataset.size)
         chosen = np.linspace(0, dataset.size - 1, count).astype(int)
         reals = np.asarray(dataset.scaling.decode(dataset.read(chosen)))
-        write_grid(self.folder / "real.png", reals, overwrite=True)
-        _write_array(self.folder / "real.npy", reals[np.linspace(0, count - 1, min(_KEPT, count)).astype(int)])
-        write_json(self.folder / "scaling.json", dataset.scaling.to_dict())
+        self._real_spread = spread(reals)
+        write_grid(self._folder / "real.png", reals, overwrite=True)
+        _write_array(self._folder / "real.npy", reals[np.linspace(0, count - 1, min(_KEPT, count)).astype(int)])
+        write_json(self._folder / "scaling.json", dataset.scaling.to_dict())
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:

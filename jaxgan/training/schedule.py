@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from jaxgan.config import Config
+
 # Two epoch counts nearer than this are one: 0.1 + 0.2 epochs are due together with 0.3.
 _TOLERANCE = 1e-9
 
@@ -39,12 +41,31 @@ class Schedule:
         if every_iterations:
             due = (step // every_iterations + 1) * every_iterations
         if every_epochs:
-            interval = int(self.epoch(step) / every_epochs + _TOLERANCE) + 1
-            while self.step_of(interval * every_epochs) <= step:
-                interval += 1  # Several intervals within one iteration: a tiny set, or a tiny interval.
-            due = min(due, self.step_of(interval * every_epochs))
+            due = min(due, self._next_of_epochs(step, every_epochs))
         return due
 
     def is_due(self, step: int, every_iterations: int = 0, every_epochs: float = 0.0) -> bool:
         """Whether one of two intervals is due at `step`."""
         return self.next_due(step - 1, every_iterations, every_epochs) == step
+
+    def _next_of_epochs(self, step: int, every: float) -> float:
+        iterations = every * self.epoch_images / self.images_per_iteration
+        if iterations <= 1.0:
+            return step + 1  # Every iteration passes a multiple.
+        if iterations > 2**62:
+            return math.inf
+        multiple = math.floor((step + _TOLERANCE) / iterations) + 1
+        if self.step_of(multiple * every) <= step:
+            multiple += 1  # The division was rounded down, just below a multiple.
+        return self.step_of(multiple * every)
+
+
+def length_of(config: Config, size: int) -> tuple[Schedule, int]:
+    """The schedule of a run and its length in iterations.
+
+    Args:
+      config: says batch size, critic updates, and how long to train.
+      size: of the dataset.
+    """
+    schedule = Schedule(config.objective.resolved().n_critic * config.train.batch_size, size)
+    return schedule, config.train.iterations or max(1, schedule.step_of(config.train.epochs))

@@ -1,0 +1,122 @@
+"""One trainer at a time in a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxgan.errors import InputError
+
+FILE_NAME = "lock.json"
+
+
+@contextlib.contextmanager
+def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
+    """Holds a run's folder for this process; makes the folder, and removes it again if nothing was written to it.
+
+    `lock.json` says who holds it: host, pid, start. On one host the system's own lock on that file, which ends with its
+    process, tells a stale file from one in use. A file that another host left cannot be judged from here.
+
+    Raises:
+      InputError: somebody else holds it, or may hold it, or the folder cannot be written.
+    """
+    run_dir = Path(run_dir)
+    existed = run_dir.is_dir()
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(run_dir / FILE_NAME)
+    except OSError as error:
+        raise InputError(f"--workdir {run_dir} cannot be written ({error.strerror}): choose another") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (run_dir / FILE_NAME).unlink()
+        os.close(descriptor)
+        if not existed:
+            with contextlib.suppress(OSError):
+                run_dir.rmdir()  # Refused where there is anything in it.
+
+
+def _acquire(path: Path) -> int:
+    """The open descriptor that holds the lock, once the file says so."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            locked = _try_lock(descriptor)
+            if locked and not _is_file(descriptor, path):
+                # Its holder has ended and removed it between our opening and our locking: try again.
+                os.close(descriptor)
+                continue
+            _check_holder(path, _read(descriptor), locked)
+            _write(descriptor)
+            return descriptor
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            raise
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Whether the system's lock was got; None where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _check_holder(path: Path, holder: dict[str, Any], locked: bool | None) -> None:
+    here = holder.get("host") in (None, socket.gethostname())
+    who = f"process {holder.get('pid', '(unknown)')} on {holder.get('host', 'this host')}"
+    since = f", since {holder['start']}" if "start" in holder else ""
+    if locked is False or (locked is None and here and holder and _is_alive(holder.get("pid"))):
+        raise InputError(
+            f"--workdir {path.parent} is in use by {who}{since}: wait until it has ended, or choose another folder"
+        )
+    if not here:
+        raise InputError(
+            f"--workdir {path.parent} is in use by {who}{since}, or was when that was killed, which cannot be seen from"
+            f" this host ({socket.gethostname()}): if it no longer runs, delete {path}"
+        )
+
+
+def _is_alive(pid: Any) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, TypeError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        record = json.loads(os.pread(descriptor, 4096, 0))
+    except ValueError:
+        return {}  # Killed while writing it.
+    return record if isinstance(record, dict) else {}
+
+
+def _write(descriptor: int) -> None:
+    start = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": start}
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(record).encode() + b"\n", 0)

@@ -1,0 +1,79 @@
+"""Calls of the compiled program, and the reals of the next one, read while the devices work."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from jaxgan import parallel
+from jaxgan.data.source import ResidentSource, StreamingSource
+from jaxgan.gan.step import train_many
+from jaxgan.training.call_length import CallLength
+from jaxgan.training.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """What one call of the program did.
+
+    Attributes:
+      first: iterations done before it.
+      count: iterations that it ran.
+      metrics: by name, `[K]` each; the first `count` are of its iterations.
+      rate: reals shown to the critic a second; None for a call that compiled the program.
+    """
+
+    first: int
+    count: int
+    metrics: dict[str, np.ndarray]
+    rate: float | None
+
+
+class Calls:
+    """Runs a run's program, one call after another; to be made anew when the run was put elsewhere.
+
+    Args:
+      run: its step and state move on with every call.
+      source: gives the reals.
+      length: how many iterations a call runs.
+      next_boundary: the next step after a given one at which the host has something to do.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        source: ResidentSource | StreamingSource,
+        length: CallLength,
+        next_boundary: Callable[[int], float],
+    ):
+        self._run, self._source, self._length, self._next_boundary = run, source, length, next_boundary
+        self._program = parallel.map_train(partial(train_many, run.gan, source.load_batch), data_axes=source.data_axes)
+        self._compiled = False
+        run.state = parallel.replicate(run.state)
+        self._ahead = self._load()
+
+    def run(self) -> Call:
+        """Runs the iterations up to the next boundary, or as many as a call takes."""
+        run, (count, batch_refs) = self._run, self._ahead
+        began = time.perf_counter()
+        run.state, metrics = self._program(run.state, self._source.data, batch_refs, count)
+        run.step += count
+        if run.step < run.total:
+            self._ahead = self._load()  # While the devices work.
+        metrics = parallel.to_host(metrics)
+        seconds = time.perf_counter() - began
+        self._length.ran(count, seconds)
+        rate = count * run.schedule.images_per_iteration / seconds if self._compiled else None
+        self._compiled = True
+        return Call(run.step - count, count, metrics, rate)
+
+    def _load(self) -> tuple[int, Any]:
+        """How many iterations the next call runs, and their reals on the way to the devices."""
+        step = self._run.step
+        count = int(min(self._length.iterations, self._run.total - step, self._next_boundary(step) - step))
+        return count, parallel.split_batch(self._source.batch_refs(step, count, self._length.longest))

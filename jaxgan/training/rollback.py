@@ -1,0 +1,59 @@
+"""Back to the last good checkpoint, when what was computed after it is not finite."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxgan.training.best import BestTracker
+from jaxgan.training.health import Verdict
+from jaxgan.training.recorder import RunRecorder
+from jaxgan.training.resume import ResumePoint, clear_later, read_point
+from jaxgan.training.run import Run
+
+
+def roll_back(run: Run, recorder: RunRecorder, verdict: Verdict) -> None:
+    """Sends a run back, with other draws and lower learning rates, and logs it; all processes of a job must call it.
+
+    What it decides follows from the checkpoint that it goes back to: a run that is killed afterwards, before it has
+    saved again, comes to the same verdict and goes back in the same way.
+
+    Args:
+      run: is set to where it goes on from.
+      recorder: of the run; its log forgets what came after.
+      verdict: why.
+    """
+    point = _last_good(run, recorder)
+    run.health.rolled_back()
+    run.best = BestTracker(**point.record["progress"]) if point.record else BestTracker()
+    run.best.complete = run.best.stopped_early = False
+    run.place(point)
+    # Other latents, other augmentations; the reals come in the order of their steps, as always.
+    key = jax.random.fold_in(jax.random.wrap_key_data(np.asarray(run.state.key)), run.health.rollbacks)
+    run.state = run.state._replace(key=np.asarray(jax.random.key_data(key)))
+    recorder.roll_back(verdict.step)
+    warnings.warn(
+        f"{verdict.reason}: back to step {run.step}, with learning rates times {run.health.rate_factor:g}"
+        f" (rollback {run.health.rollbacks} of {run.health.settings.max_rollbacks})",
+        stacklevel=2,
+    )
+
+
+def _last_good(run: Run, recorder: RunRecorder) -> ResumePoint:
+    """The newest checkpoint that was due, or the best, else where the run began.
+
+    A checkpoint that only a stop signal made does not count: a run that was never stopped has none there.
+    """
+    checkpoints, origin = recorder.checkpoints, run.record.get("origin")
+    checkpoints.wait()
+    good = [step for step in checkpoints.steps() if recorder.is_regular(step) or step == run.best.best_step]
+    if good:
+        point = ResumePoint(*checkpoints.read_newest(among=good), origin=run.run_dir)
+    else:
+        point = read_point(Path(origin["run"]), origin["step"]) if origin else ResumePoint()
+    clear_later(run.run_dir, point.step)
+    checkpoints.reload()
+    return point

@@ -1,0 +1,92 @@
+"""One run: what it is to be, and where it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from jaxgan import parallel
+from jaxgan.config import Config
+from jaxgan.data.dataset import Dataset, describe_data
+from jaxgan.evaluation import Evaluator
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.state import GANState
+from jaxgan.gan.step import GAN
+from jaxgan.runs.checkpoint import into_state
+from jaxgan.training.best import BestTracker
+from jaxgan.training.health import Health
+from jaxgan.training.resume import ResumePoint, check_same, find_resume_point, first_origin, resume_tracker
+from jaxgan.training.schedule import Schedule, length_of
+
+
+@dataclasses.dataclass
+class Run:
+    """What a run is to be, and where it stands.
+
+    Attributes:
+      config: what to train.
+      run_dir: the run's folder.
+      dataset: the reals.
+      evaluator: measures the moving average during training, or None.
+      schedule: steps, images and epochs.
+      total: iterations that the run is to have.
+      start: where this process starts from.
+      best: the best model so far.
+      health: what became of losses that were not finite.
+      record: what every checkpoint says about the run, for JSON.
+      step: iterations done.
+      gan: what the step closes over.
+      state: the game at `step`; given away by every call of the program.
+    """
+
+    config: Config
+    run_dir: Path
+    dataset: Dataset
+    evaluator: Evaluator | None
+    schedule: Schedule
+    total: int
+    start: ResumePoint
+    best: BestTracker
+    health: Health
+    record: dict[str, Any]
+    step: int = 0
+    gan: GAN = dataclasses.field(init=False)
+    state: GANState = dataclasses.field(init=False)
+
+    def place(self, point: ResumePoint) -> None:
+        """Puts the run where a checkpoint says, or at its beginning, with the learning rates that rollbacks left it."""
+        lengths = (self.dataset.num_classes, self.total)
+        self.gan, state = build_gan(self.config, *lengths, parallel.AXIS, rate_factor=self.health.rate_factor)
+        self.state = state if point.arrays is None else into_state(point.arrays, state)
+        self.step = point.step
+
+
+def plan_run(config: Config, run_dir: Path, dataset: Dataset, evaluator: Evaluator | None, resume: str) -> Run | None:
+    """Reads what is in a run's folder and says what is left to do; writes nothing.
+
+    Args:
+      config: what to train.
+      run_dir: the run's folder.
+      dataset: the reals.
+      evaluator: measures the moving average during training, or None.
+      resume: "auto", "never", or the path of a run or checkpoint; see `resume.find_resume_point`.
+
+    Returns:
+      The run, not yet placed, or None when it is complete, which is said.
+
+    Raises:
+      InputError: folder, checkpoint or data do not fit.
+    """
+    start = find_resume_point(run_dir, resume)
+    data_record = describe_data(dataset)
+    check_same(start, config, data_record)
+    schedule, total = length_of(config, dataset.size)
+    best = resume_tracker(start, config, run_dir, total)
+    if best is None:
+        return None
+    record = {"config": config.to_dict(), "data": data_record, "total_iterations": total}
+    if origin := first_origin(start, run_dir):
+        record["origin"] = origin
+    health = Health(config.train, **start.record.get("health", {}))
+    return Run(config, run_dir, dataset, evaluator, schedule, total, start, best, health, record)
