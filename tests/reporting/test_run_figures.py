@@ -104,6 +104,13 @@ def test_wasserstein_marks_zero_and_the_clipping_bounds_visibly(size):
     assert len(curves.wasserstein(records(100), clip=0.0).axes[0].lines) == 3
 
 
+def test_outside_wasserstein_games_the_figure_says_that_it_is_only_the_gap():
+    (axes,) = curves.wasserstein(records(10), loss="hinge").axes
+    assert axes.get_title() == "Score gap; no Wasserstein distance, since the loss is hinge"
+    (axes,) = curves.wasserstein(records(10), loss="wgan").axes
+    assert axes.get_title().startswith("Wasserstein distance")
+
+
 def test_a_spike_does_not_flatten_the_curve_and_is_told():
     found = records(100)
     found[50]["critic_loss"] = 1e9

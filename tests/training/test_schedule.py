@@ -1,7 +1,9 @@
 """When things are due, against counting epochs one iteration at a time."""
 
+import math
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,3 +42,8 @@ def test_an_epoch_has_ended_at_its_step_and_not_before(per_iteration, size, epoc
     schedule = Schedule(per_iteration, size)
     step = schedule.step_of(epochs)
     assert schedule.images(step) >= epochs * size > schedule.images(step - 1)
+
+
+@pytest.mark.parametrize(("every", "expected"), [(1e-300, 6), (5e-324, 6), (1e300, math.inf), (1.7e308, math.inf)])
+def test_intervals_of_any_size_are_computed_at_once(every, expected):
+    assert Schedule(3, 10).next_due(5, every_epochs=every) == expected

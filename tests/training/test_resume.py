@@ -1,0 +1,96 @@
+"""What a run finds in its folder: a log that was tampered with, another trainer, checkpoints by the clock."""
+
+import ast
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+
+from jaxgan import training as package
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.training import loop as training
+from jaxgan.training import recorder
+from tests.training.test_loop import digits_like, make_config
+
+SOURCES = sorted(Path(package.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_functions_are_short_and_annotated(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 50, f"{path.stem}.{node.name} is longer than 50 lines"
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+            assert not bare, f"{path.stem}.{node.name}: {bare}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("resume") / "run"
+    training.train(make_config(iterations=4), run, digits_like())
+    return run
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda lines: [], "4 of the 4 lines logged up to step 4 are gone"),
+        (lambda lines: lines[:1] + lines[2:], "1 of the 4 lines"),
+        (lambda lines: [json.dumps({**json.loads(lines[0]), "critic_loss": 0.5}) + "\n", *lines[1:]], "not those"),
+        (lambda lines: lines, None),
+    ],
+)
+def test_a_log_that_is_not_what_was_written_is_said(finished, tmp_path, damage, message):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    path = run / "metrics.jsonl"
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        training.train(make_config(iterations=5), run, digits_like())
+    said = [str(warning.message) for warning in caught if "metrics.jsonl" in str(warning.message)]
+    assert len(said) == (message is not None) and all(message in text for text in said), said
+
+
+def test_checkpoints_by_the_clock_count_as_regular_ones(tmp_path, monkeypatch):
+    now = [0.0]
+
+    def monotonic():
+        now[0] += 20.0
+        return now[0]
+
+    monkeypatch.setattr(recorder.time, "monotonic", monotonic)
+    config = make_config(iterations=12, steps_per_call=1, checkpoint_every_minutes=1.5, keep_checkpoints=2)
+    training.train(config, tmp_path / "run", digits_like())
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        steps, timed = checkpoints.steps(), checkpoints.meta(12)["timed_checkpoints"]
+    # The two newest that were due by the clock, and the last.
+    assert steps == sorted({*timed[-2:], 12}) and len(timed) >= 2
+
+
+def test_a_held_folder_is_refused_and_released(finished, tmp_path):
+    from jaxgan.errors import InputError
+    from jaxgan.runs.lock import lock_run
+
+    run = tmp_path / "run"
+    with lock_run(run), pytest.raises(InputError, match="in use by process"):
+        training.train(make_config(iterations=2), run, digits_like())
+    assert not run.exists()
+    training.train(make_config(iterations=1), run, digits_like())
+    assert not (run / "lock.json").exists()
+
+
+def test_a_start_map_of_one_pixel_and_a_short_run_are_warned_of(tmp_path):
+    from jaxgan.config import Config
+
+    values = make_config(iterations=1).to_dict()
+    config = Config.from_dict({**values, "generator": {"latent_dim": 5, "widths": [8, 6, 4]}})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        training.train(config, tmp_path / "run", digits_like())
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "from a map of one" in said and "the whole run shows the critic 16 images" in said
