@@ -4,6 +4,7 @@ import ast
 import json
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_checkpoints_by_the_clock_count_as_regular_ones(tmp_path, monkeypatch):
         now[0] += 20.0
         return now[0]
 
-    monkeypatch.setattr(recorder.time, "monotonic", monotonic)
+    monkeypatch.setattr(recorder, "time", SimpleNamespace(monotonic=monotonic))
     config = make_config(iterations=12, steps_per_call=1, checkpoint_every_minutes=1.5, keep_checkpoints=2)
     training.train(config, tmp_path / "run", digits_like())
     with Checkpoints(tmp_path / "run") as checkpoints:
