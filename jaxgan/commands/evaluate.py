@@ -171,6 +171,8 @@ def _folders(args: Namespace, output: Path | None) -> _Task:
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     facts = {"real": str(args.real), "generated": str(args.generated)}
     heldout = None if args.heldout is None else files_source("--heldout", args.heldout, value_range)
+    if heldout is not None and heldout.class_names != real.class_names:
+        heldout = heldout.without_labels()
     return _Task(real, generated, "all", facts, output or Path(f"evaluation-{now}.json"), heldout)
 
 
@@ -228,7 +230,9 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
     if args.heldout is not None:
         heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
     else:
-        heldout = None if dataset.held_out is None else dataset_source(dataset.held_out, MOST_REALS)
+        heldout = (
+            None if dataset.held_out is None or split == "holdout" else dataset_source(dataset.held_out, MOST_REALS)
+        )
     return _Task(dataset_source(reals, MOST_REALS), generated, split, facts, output or default, heldout)
 
 

@@ -108,8 +108,8 @@ def evaluate(
     if generated.shape != real.shape:
         raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
     heldout = None
-    if heldout_batches is not None and any(value.heldout for metric in wanted for value in metric.values):
-        heldout = summarise("held-out", heldout_batches, {"pixels"}, None)
+    if heldout_batches is not None and (of_heldout := {"pixels", "samples"} & set(needs)):
+        heldout = summarise("held-out", heldout_batches, of_heldout, None)
         if heldout.shape != real.shape:
             raise InputError(f"held-out images have shape {heldout.shape}, the real ones {real.shape}: make them equal")
     report = Report(real, generated, extractor, split, scaling, resamples, heldout=heldout)

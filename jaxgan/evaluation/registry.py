@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from jaxgan.errors import InputError
 from jaxgan.evaluation.metric import Metric, Value
+from jaxgan.evaluation.metrics.c2st import C2ST
 from jaxgan.evaluation.metrics.class_agreement import CLASS_AGREEMENT
 from jaxgan.evaluation.metrics.frechet import FID
 from jaxgan.evaluation.metrics.histogram import HISTOGRAM
@@ -22,6 +23,7 @@ from jaxgan.evaluation.metrics.prdc import PRDC
 from jaxgan.evaluation.metrics.privacy import PRIVACY
 from jaxgan.evaluation.metrics.spectrum import SPECTRUM
 from jaxgan.evaluation.metrics.swd import SWD
+from jaxgan.evaluation.metrics.utility import UTILITY
 from jaxgan.evaluation.networks.extractor import Extractor
 
 METRICS: dict[str, Metric] = {
@@ -38,6 +40,8 @@ METRICS: dict[str, Metric] = {
         NEAREST,
         CLASS_AGREEMENT,
         PRIVACY,
+        UTILITY,
+        C2ST,
     )
 }
 

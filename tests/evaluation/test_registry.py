@@ -12,7 +12,7 @@ import pytest
 
 from jaxgan.evaluation import METRICS, Metric, Value, evaluate
 from jaxgan.evaluation.metric import NEEDS
-from jaxgan.evaluation.metrics import class_agreement, swd
+from jaxgan.evaluation.metrics import c2st, class_agreement, swd, utility
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.registry import higher_is_better, markdown, reported_names, value_of
 
@@ -45,7 +45,9 @@ def smooth(shape, count=60, seed=0):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(class_agreement, "UPDATES", 10)
+    for module in (class_agreement, utility, c2st):
+        monkeypatch.setattr(module, "UPDATES", 10)
+    monkeypatch.setattr(utility, "SEEDS", 1)
     monkeypatch.setattr(swd, "DESCRIPTORS", 1024)
 
 

@@ -1,0 +1,59 @@
+"""Utility and the two-sample test: as good as reals when they are reals, at chance when they are noise."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from jaxgan.data.demo import digits
+from jaxgan.evaluation import evaluate
+from jaxgan.evaluation.metrics import c2st, utility
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(utility, "SEEDS", 1)
+    monkeypatch.setattr(utility, "UPDATES", 60)
+    monkeypatch.setattr(c2st, "UPDATES", 60)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Three sets of real digits of five classes, with their classes."""
+    data = digits()
+    order = np.random.default_rng(0).permutation(np.flatnonzero(data.labels < 5))
+    thirds = np.array_split(order[:1800], 3)
+    # Half the size is enough to tell the classes apart, and quicker.
+    coarse = [data.scaling.decode(data.read(p)).reshape(-1, 14, 2, 14, 2, 1).mean(axis=(2, 4)) for p in thirds]
+    return [(images, data.labels[places]) for images, places in zip(coarse, thirds, strict=True)]
+
+
+def test_samples_are_as_useful_as_they_are_real(parts):
+    real, fake, heldout = parts
+
+    def measured(images, labels):
+        found = evaluate([real], [(images, labels)], ("utility",), heldout_batches=[heldout], resamples=40)
+        return found.metrics
+
+    same = measured(*fake)
+    assert same["utility_trtr"].value > 0.8 and same["utility_trtr"].details["auroc"] > 0.95
+    low, high = same["utility_tstr"].interval
+    assert low - 0.03 < same["utility_trtr"].value < high + 0.03
+    few = np.resize(np.flatnonzero(fake[1] < 3), len(fake[1]))
+    assert measured(fake[0][few], fake[1][few])["utility_tstr"].value < 0.65
+    noise = np.random.default_rng(0).uniform(-1, 1, fake[0].shape).astype(np.float32)
+    assert measured(noise, fake[1])["utility_tstr"].value == pytest.approx(0.2, abs=0.12)
+
+
+def test_a_classifier_tells_noise_from_digits_but_not_digits_from_digits(parts):
+    (real, _), (fake, _), _ = parts
+    same = evaluate([real], [fake], ("c2st",)).metrics["c2st"]
+    assert same.value == pytest.approx(0.5, abs=0.1) and same.details["p_value"] > 0.001
+    blurred = (fake + np.roll(fake, 1, axis=1)) / 2
+    spoilt = evaluate([real], [blurred], ("c2st",)).metrics["c2st"]
+    assert spoilt.value > 0.7 and spoilt.details["p_value"] < 1e-6
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 7), (5, 7), (300, 500), (90, 100)])
+def test_the_p_value_is_scipys_exact_one(hits, count):
+    expected = scipy.stats.binomtest(hits, count, 0.5, alternative="greater").pvalue
+    assert c2st.chance(hits, count) == pytest.approx(expected, rel=1e-9, abs=1e-12)
