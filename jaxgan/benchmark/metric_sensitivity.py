@@ -14,7 +14,7 @@ import numpy as np
 from jaxgan.data.dataset import Dataset
 from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.networks.extractor import Extractor, choose_extractor
-from jaxgan.evaluation.registry import METRICS
+from jaxgan.evaluation.registry import default_metrics
 
 Spoil = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -58,7 +58,7 @@ SPOILERS: dict[str, Spoil] = {
 
 
 def sensitivity(
-    dataset: Dataset, extractor: Extractor | None, *, count: int = 2000, metrics: tuple[str, ...] = tuple(METRICS)
+    dataset: Dataset, extractor: Extractor | None, *, count: int = 2000, metrics: tuple[str, ...] | None = None
 ) -> dict[str, dict[str, float]]:
     """Values of all metrics against real images, for unspoilt and for spoilt other real images.
 
@@ -66,7 +66,7 @@ def sensitivity(
       dataset: labelled images, at least `2 * count` of them.
       extractor: for the feature metrics.
       count: size of the real and of the "generated" set.
-      metrics: names as for `evaluate`.
+      metrics: names as for `evaluate`; None: the default ones and the search for copies.
 
     Returns:
       `{column: {metric: value}}`; the columns "clean" and "clean 2" are two draws of unspoilt images, whose
@@ -81,6 +81,7 @@ def sensitivity(
     sets = {"clean": first, "clean 2": second}
     sets |= {name: np.clip(spoil(first, labels, real), -1, 1) for name, spoil in SPOILERS.items()}
     values, reference = {}, [real]
+    metrics = (*default_metrics(), "nearest") if metrics is None else metrics
     for name, images in sets.items():
         evaluation = evaluate(reference, [images], metrics, extractor=extractor, scaling=dataset.scaling)
         values[name], reference = evaluation.values(), evaluation.real
