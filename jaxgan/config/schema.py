@@ -167,7 +167,8 @@ class ObjectiveConfig:
     `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
     `r1_weight` adds R1, on the reals, beside the penalty. `drift_weight` scales the mean square of the reals' scores in
     the critic's loss; `weight_clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's
-    cross-entropy.
+    cross-entropy, `perceptual_weight` the match of VGG16's moments in the generator's loss (0: off; needs the extra
+    `evaluation`).
     """
 
     loss: str = "wgan"
@@ -179,6 +180,7 @@ class ObjectiveConfig:
     weight_clip: float = 0.0
     n_critic: int = 0
     auxiliary_weight: float = 1.0
+    perceptual_weight: float = 0.0
 
     def __post_init__(self):
         known("objective.loss", self.loss, "LOSSES")
@@ -193,6 +195,7 @@ class ObjectiveConfig:
             "drift_weight",
             "weight_clip",
             "auxiliary_weight",
+            "perceptual_weight",
         )
         at_most("objective", self, n_critic=1000)
         if self.weight_clip and self.penalty not in ("auto", "none"):
@@ -379,6 +382,12 @@ class Config:
             "train.accumulate",
             self.train.accumulate,
             f"batch norm would see a part of the batch: choose another config.{(coupled or ['generator'])[0]}.norm",
+        )
+        require(
+            self.train.accumulate == 1 or not self.objective.perceptual_weight,
+            "train.accumulate",
+            self.train.accumulate,
+            "the perceptual loss compares whole batches: set config.objective.perceptual_weight=0",
         )
         require(
             self.train.batch_size % self.train.accumulate == 0,

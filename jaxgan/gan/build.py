@@ -18,6 +18,7 @@ from jaxgan.gan.step import GAN, Augment
 from jaxgan.models import build_critic, build_generator, couples_samples
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
+from jaxgan.objectives.perceptual import Features, moment_matching
 
 
 def build_gan(
@@ -27,6 +28,7 @@ def build_gan(
     axis_name: str | None = None,
     platform: str | None = None,
     rate_factor: float = 1.0,
+    features: Features | None = None,
 ) -> tuple[GAN, GANState]:
     """The networks, optimizers and objective of a config, and a fresh state.
 
@@ -37,6 +39,7 @@ def build_gan(
       axis_name: mapped axis over devices, or None.
       platform: what the program is meant for, as in `build_generator`; None: what this process computes on.
       rate_factor: of both learning rates: what rollbacks left of them.
+      features: what the perceptual loss sees, see `objectives.perceptual`; None: the game has none.
 
     Returns:
       The `GAN` and a `GANState` on the default device. Under `jax.eval_shape` nothing is computed.
@@ -70,6 +73,8 @@ def build_gan(
         drift_weight=objective.drift_weight,
         weight_clip=objective.weight_clip,
         auxiliary_weight=objective.auxiliary_weight,
+        perceptual=None if features is None else partial(moment_matching, features),
+        perceptual_weight=objective.perceptual_weight,
         symmetry=_symmetry(config),
         augment=_augment(config),
         couples_samples=couples_samples(config),

@@ -19,6 +19,7 @@ from jax import lax
 from jaxgan.gan.state import ApplyFn, GANState, NetState
 from jaxgan.objectives.losses import Loss, classification
 from jaxgan.objectives.penalties import Penalty, r1
+from jaxgan.objectives.perceptual import Perceptual
 
 Array = jax.Array
 Tree = Any
@@ -78,6 +79,8 @@ class GAN:
       drift_weight: factor of `mean(score(real)^2)` in the critic's loss (Karras et al. 2018, arXiv:1710.10196).
       weight_clip: bound of every critic parameter after each update, or 0.
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
+      perceptual: `(real, fake, axis_name) -> scalar`, what the generator minimises beside the game, or None.
+      perceptual_weight: its factor.
       symmetry: `(key, image [*S, C]) -> image`, applied to each real as it comes: what it does, the generator learns.
       augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
       couples_samples: whether the critic mixes the samples of a batch: then reals and fakes pass
@@ -103,6 +106,8 @@ class GAN:
     drift_weight: float = 0.0
     weight_clip: float = 0.0
     auxiliary_weight: float = 1.0
+    perceptual: Perceptual | None = None
+    perceptual_weight: float = 0.0
     symmetry: Callable[[Array, Array], Array] | None = None
     augment: Augment | None = None
     couples_samples: bool = False
@@ -166,7 +171,7 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
     Args:
       gan: what the update closes over.
       state: the whole game.
-      real: float32 `[B, *S, C]`; looked at by relative losses only.
+      real: float32 `[B, *S, C]`; looked at by relative losses and the perceptual loss only.
       labels: int32 `[B]` of the samples to make, or None.
     """
 
@@ -187,7 +192,11 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
             loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
             if logits is not None:
                 loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
-            return loss, (stats, {"generator_loss": loss})
+            metrics = {}
+            if gan.perceptual is not None:
+                metrics["perceptual_loss"] = gan.perceptual(_with_symmetry(gan, keys, real), fake, gan.axis_name)
+                loss += gan.perceptual_weight * metrics["perceptual_loss"]
+            return loss, (stats, metrics | {"generator_loss": loss})
 
         return jax.grad(objective, has_aux=True)(state.generator.params)
 

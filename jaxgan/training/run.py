@@ -15,6 +15,7 @@ from jaxgan.gan.state import GANState
 from jaxgan.gan.step import GAN
 from jaxgan.runs.checkpoint import into_state
 from jaxgan.training.best import BestTracker
+from jaxgan.training.frozen import perceptual_features
 from jaxgan.training.health import Health
 from jaxgan.training.resume import ResumePoint, check_same, find_resume_point, first_origin, resume_tracker
 from jaxgan.training.schedule import Schedule, length_of
@@ -56,8 +57,14 @@ class Run:
 
     def place(self, point: ResumePoint) -> None:
         """Puts the run where a checkpoint says, or at its beginning, with the learning rates that rollbacks left it."""
-        lengths = (self.dataset.num_classes, self.total)
-        self.gan, state = build_gan(self.config, *lengths, parallel.AXIS, rate_factor=self.health.rate_factor)
+        self.gan, state = build_gan(
+            self.config,
+            self.dataset.num_classes,
+            self.total,
+            parallel.AXIS,
+            rate_factor=self.health.rate_factor,
+            features=perceptual_features(self.config),
+        )
         self.state = state if point.arrays is None else into_state(point.arrays, state)
         self.step = point.step
 
