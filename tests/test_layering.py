@@ -29,7 +29,7 @@ ALLOWED = {
     "inference": {"config", "data", "errors", "files", "gan", "pictures", "runs"},
     "reporting": {"augment", "config", "data", "errors", "files", "pictures", "runs"},
     "training": {
-        "config", "data", "errors", "evaluation", "files", "gan", "inference", "parallel", "pictures", "reporting",
+        "config", "data", "errors", "evaluation", "files", "gan", "inference", "objectives", "parallel", "pictures", "reporting",
         "runs",
     },
 }  # fmt: skip

@@ -10,6 +10,7 @@ from jaxgan.data.dataset import Dataset
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Evaluator, higher_is_better
 from jaxgan.gan.step import METRICS
+from jaxgan.training.frozen import perceptual_features
 from jaxgan.training.schedule import length_of
 
 # Real images shown to the critic in a whole run, below which samples hardly look like anything.
@@ -29,6 +30,7 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
         raise InputError(f"{dataset.name} holds samples that were held out from training: open its split 'train'")
     if config.data.labelled and not dataset.num_classes:
         raise InputError(f"config.data.labelled=True but {dataset.name} has no labels: give labelled data")
+    perceptual_features(config)  # Its weights are there, or this says how to get them.
     evaluator = None
     if config.evaluate.metrics:
         wanted, weights = config.evaluate, config.evaluate.inception_weights or None
