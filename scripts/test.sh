@@ -2,6 +2,7 @@
 # Installs jaxgan with its test tools into .venv, then runs ruff, the import-graph test and the tests.
 #   bash scripts/test.sh                     what a change must pass
 #   bash scripts/test.sh --parity            also the comparisons with public implementations (installs PyTorch)
+#   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
 #   bash scripts/test.sh tests/test_step.py  only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,11 @@ if [ "${1:-}" = --parity ]; then
     shift
     marks=""
     extras=test,test-parity
+fi
+if [ "${1:-}" = --accelerators ]; then
+    shift
+    marks=accelerator_compile
+    extras=test,target-gpu,target-tpu
 fi
 source scripts/venv.sh "$extras"
 if ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("mlxtend")' 2>/dev/null; then

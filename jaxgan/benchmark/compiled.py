@@ -191,7 +191,7 @@ _KINDS = ("convForward", "convBiasActivationForward", "convBackwardInput", "conv
 def header(target: Target) -> str:
     """The head of the table, in Markdown, to which `summary` gives the rows."""
     calls = "dtype | forward | with bias and activation | backward input | backward filter | dilated"
-    own = calls if target.chip.platform == "gpu" else "Mcycles expected"
+    own = calls if target.chip.platform == "gpu" else "kcycles expected"
     names = f"| preset | precision | batch | {own} | temporaries MiB | GFLOP | compile s |"
     return names + "\n|" + "---|" * (names.count("|") - 1)
 
@@ -207,7 +207,7 @@ def summary(row: Mapping[str, Any]) -> str:
         row["preset"] + (" (plain)" if row["plain"] else ""),
         row["precision"],
         row["batch_size"],
-        *([f"{cycles / 1e6:.2f}"] if cycles else [dtypes, *counts, dilated]),
+        *([dtypes, *counts, dilated] if calls else [f"{cycles / 1000:.0f}"]),
         f"{row['temporary_bytes'] / 2**20:.0f}",
         f"{row['flops_per_iteration_per_device'] / 1e9:.1f}",
         f"{row['compile_seconds']:.0f}",

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from jaxgan.benchmark import hlo, targets
-from jaxgan.benchmark.compiled import Compiled, compile_for, report
+from jaxgan.benchmark.compiled import Compiled, as_row, compile_for, header, report, summary
 from jaxgan.benchmark.products import Product, products, roofline_seconds, total_flops
 from jaxgan.benchmark.targets import CHIPS, find_target
+from jaxgan.commands import train
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
@@ -135,6 +136,21 @@ def test_a_report_says_whether_it_fits():
     # Three quarters of the memory hold the state and three quarters of the samples, nearly: an even number of them.
     assert whole.largest_batch == 4
     assert whole._replace(memory_bytes=size // 2).fits
+
+
+@pytest.mark.parametrize(("name", "cells"), [("h100", "| bf16 | 10 | 0 | 0 | 0 | 5 | 2 |"), ("v5e:2x2", "| 0 | 2 |")])
+def test_a_row_of_the_table_has_a_cell_for_each_title(name, cells):
+    text = PROGRAM if name == "h100" else PROGRAM.replace("__cudnn$", "other")
+    compiled = Compiled(find_target(name), 8, "bfloat16", 1.0, 2**20, 2**22, 2**21, 2**20, [], text)
+    title, rule = header(compiled.target).splitlines()
+    row = summary({"preset": "tiny", "plain": True, **as_row(compiled)})
+    assert title.count("|") == rule.count("|") == row.count("|")
+    assert row.startswith("| tiny (plain) | bfloat16 | 8 " + cells)
+
+
+def test_a_target_without_a_dry_run_is_refused():
+    with pytest.raises(InputError, match="--target h100 .*--dry_run"):
+        train.main(["--config", "mnist", "--target", "h100"])
 
 
 @pytest.mark.parametrize(
