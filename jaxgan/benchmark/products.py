@@ -35,8 +35,8 @@ class Product(NamedTuple):
 def products(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[Product]:
     """The products that a jaxpr's results need.
 
-    Of `lax.cond` they are those of the branch with most work, of `lax.platform_dependent` those of the TPU's branch,
-    which holds every map as one convolution with no zeros added.
+    Of `lax.cond` they are those of the branch with most work. Of `lax.platform_dependent` they are those of the branch
+    with least, the CPU's apart: GPU and TPU have each map as one convolution, but may add zeros that suit them.
     """
     # Derivatives leave products that nothing reads, which XLA drops too. Loops are looked into one by one.
     jaxpr, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
@@ -50,9 +50,11 @@ def products(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[Product]:
             yield Product("dot", 2 * summed * eqn.outvars[0].aval.size, _bytes(eqn), times)
         elif name == "cond":
             branches = [list(products(branch.jaxpr, times)) for branch in params["branches"]]
-            platforms = params.get("branches_platforms")
-            if platforms is not None:
-                yield from branches[next(i for i, names in enumerate(platforms) if names is None or "tpu" in names)]
+            if platforms := params.get("branches_platforms"):
+                native = [
+                    branch for branch, names in zip(branches, platforms, strict=True) if "cpu" not in (names or ())
+                ]
+                yield from min(native, key=total_flops)
             else:
                 yield from max(branches, key=total_flops)
         else:

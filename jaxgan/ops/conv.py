@@ -18,7 +18,8 @@ that no library has a kernel for.
 
 `Cx` is the transposed convolution. How a map is computed is chosen when the program is lowered, by the platform
 that it is lowered for: on CPU as matrix products (`lowering_cpu.py`), on GPU and TPU as one native convolution in the
-form that XLA hands to cuDNN or to the matrix unit (`lowering_native.py`).
+form that XLA hands to cuDNN or to the matrix unit (`lowering_native.py`), on TPU with the columns of images of few
+channels folded into channels (`folding.py`).
 
 What may differ between the platforms is rounding alone. Operands are rounded to `product_dtype` and products summed in
 float32 everywhere, and the result has the dtype of the first operand everywhere. But minimal filtering on CPU rounds

@@ -11,10 +11,13 @@ A GPU and a TPU want bfloat16 asked for differently, though both sum its product
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgan.ops.folding import compute_folded, folds
 from jaxgan.ops.geometry import Geometry, accumulator
 
 SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
@@ -79,7 +82,11 @@ def compute_gpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> ja
 def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the maps, of operands rounded to the dtype of the products, in the dtype of their sums."""
     a, b = a.astype(geometry.product_dtype), b.astype(geometry.product_dtype)
-    return MAPS[name](geometry, a, b, accumulator(geometry.product_dtype))
+    result = accumulator(geometry.product_dtype)
+    maps = {name: partial(compute, result=result) for name, compute in MAPS.items()}
+    # The channels of the images: those of `x` in C and Cw, and in Cx those of the result.
+    channels = b.shape[-2] if name == "Cx" else a.shape[-1]
+    return compute_folded(maps, name, geometry, a, b) if folds(geometry, channels) else maps[name](geometry, a, b)
 
 
 def _outgrow_kernel(geometry: Geometry, g: jax.Array) -> tuple[Geometry, jax.Array]:
