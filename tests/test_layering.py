@@ -29,8 +29,8 @@ ALLOWED = {
     "inference": {"config", "data", "errors", "files", "gan", "pictures", "runs"},
     "reporting": {"augment", "config", "data", "errors", "files", "pictures", "runs"},
     "training": {
-        "config", "data", "errors", "evaluation", "files", "gan", "inference", "objectives", "parallel", "pictures", "reporting",
-        "runs",
+        "config", "data", "errors", "evaluation", "files", "gan", "inference", "objectives", "parallel", "pictures",
+        "reporting", "runs",
     },
 }  # fmt: skip
 ALLOWED["benchmark"] = set(ALLOWED)
