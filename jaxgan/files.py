@@ -26,23 +26,23 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
       InputError: a target exists and `overwrite` is False (checked before anything is written), or the
         system refuses to write (no permission, disk full, a folder of that name).
     """
-    targets = [Path(target) for target in targets]
-    for target in targets:
+    paths = [Path(target) for target in targets]
+    for target in paths:
         if target.is_dir():
             raise InputError(f"{target} is a folder: give a file name")
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists: give another output folder, or --overwrite")
     # The suffix stays last, because NumPy and nibabel choose the format by it.
-    temporary = [target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}") for target in targets]
+    temporary = [target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}") for target in paths]
     try:
-        for target in targets:
+        for target in paths:
             target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        for source, target in zip(temporary, targets, strict=True):
+        for source, target in zip(temporary, paths, strict=True):
             os.replace(source, target)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"cannot write to {targets[0].parent}: {reason}; give another folder") from error
+        raise InputError(f"cannot write to {paths[0].parent}: {reason}; give another folder") from error
     finally:
         for source in temporary:
             with contextlib.suppress(OSError):

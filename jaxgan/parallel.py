@@ -35,7 +35,7 @@ def initialize() -> None:
       InputError: some of the three variables are missing, or no numbers.
     """
     names = ("JAXGAN_COORDINATOR", "JAXGAN_PROCESSES", "JAXGAN_PROCESS")
-    given = [os.environ.get(name) for name in names]
+    given = [os.environ.get(name, "") for name in names]
     if any(given):
         if not (all(given) and given[1].isdigit() and given[2].isdigit() and int(given[2]) < int(given[1])):
             raise InputError(f"{', '.join(names)} must all be set: host:port, count, index below it; got {given}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs jaxgan with its test tools into .venv, then runs ruff, the import-graph test and the tests.
+# Installs jaxgan with its test tools into .venv, then runs ruff, mypy, the import-graph test and the tests.
 #   bash scripts/test.sh                     what a change must pass
 #   bash scripts/test.sh --parity            also the comparisons with public implementations (installs PyTorch)
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
@@ -27,5 +27,6 @@ if [ -z "$marks" ] && ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.dis
 fi
 "$VENV_PYTHON" -m ruff check .
 "$VENV_PYTHON" -m ruff format --check --quiet . || { echo "error: run .venv/bin/ruff format ." >&2; exit 1; }
+"$VENV_PYTHON" -m mypy
 # Two workers: the tests spend their time compiling, which is single-threaded. Files stay whole, they share programs.
 exec "$VENV_PYTHON" -m pytest -q -n 2 --dist loadfile -m "$marks" "$@"

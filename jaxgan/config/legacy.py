@@ -26,7 +26,7 @@ VALUES = {
 
 def present_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """A config's nested fields, earlier values in present words; what is no mapping is left for others to judge."""
-    result = dict(values)
+    result: dict[str, Any] = dict(values)
     for (section, field, value), meaning in VALUES.items():
         fields = result.get(section)
         if isinstance(fields, Mapping) and fields.get(field) == value:
@@ -36,7 +36,7 @@ def present_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def present_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same for the names of fields: only for records, since a user is told the present name."""
-    result = dict(values)
+    result: dict[str, Any] = dict(values)
     for section, names in FIELDS.items():
         fields = result.get(section)
         if isinstance(fields, Mapping):

@@ -323,7 +323,7 @@ class TrainConfig:
         require(0 < factor <= 1, "train.rollback_lr_factor", factor, "give a value in (0, 1]")
         one_of("train.best_direction", self.best_direction, ("min", "max"))
         require(
-            self.best_metric or not self.early_stopping_patience,
+            bool(self.best_metric) or not self.early_stopping_patience,
             "train.early_stopping_patience",
             self.early_stopping_patience,
             "needs a metric to watch: set config.train.best_metric",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxgan.data.readers import arrays, nifti, raster, tiff
 from jaxgan.data.readers.decoded import Decoded
 from jaxgan.errors import InputError
 
-__all__ = ["SUFFIXES", "VOLUME_SUFFIXES", "Decoded", "check_regular", "read_file", "suffix_of"]
+__all__ = ["READERS", "SUFFIXES", "VOLUME_SUFFIXES", "Decoded", "check_regular", "read_file", "suffix_of"]
 
-_READERS = {
+# By suffix: what errors call the format, and `(path, spatial_rank) -> [Decoded]`.
+READERS: dict[str, tuple[str, Callable[[Path, int], list[Decoded]]]] = {
     **dict.fromkeys((".tif", ".tiff"), ("TIFF", tiff.read)),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), ("picture", raster.read)),
     **dict.fromkeys((".npy", ".npz"), ("NumPy file", arrays.read)),
     **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", nifti.read)),
 }
-SUFFIXES = tuple(sorted(_READERS))
+SUFFIXES = READERS.keys()
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
 
 
@@ -42,9 +44,9 @@ def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
     """
     check_regular(path)
     suffix = suffix_of(path)
-    if suffix not in _READERS:
-        raise InputError(f"{path}: unknown format {suffix or 'without suffix'}; known: {' '.join(SUFFIXES)}")
-    kind, reader = _READERS[suffix]
+    if suffix not in READERS:
+        raise InputError(f"{path}: unknown format {suffix or 'without suffix'}; known: {' '.join(sorted(SUFFIXES))}")
+    kind, reader = READERS[suffix]
     try:
         return reader(path, spatial_rank)
     except InputError:
