@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def benchmark(args: Namespace) -> dict[str, Any]:
             files.write_json(output, report)
         return report
     peaks = {precision: matrix_peak(precision) for precision in precisions}
-    report = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
+    report: dict[str, Any] = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
     print("matrix peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()))
     print(_HEADER)
@@ -218,7 +218,7 @@ def _presets(spec: str) -> dict[str, Config]:
     return {title(name): load_config(name) for name in (ALL if spec == "all" else (spec,))}
 
 
-def _choices(flag: str, text: str, known: tuple[str, ...]) -> list[str]:
+def _choices(flag: str, text: str, known: Collection[str]) -> list[str]:
     chosen = text.split(",")
     for choice in chosen:
         if choice not in known:

