@@ -28,7 +28,7 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
       InputError: somebody else holds it, or may hold it, or the folder cannot be written.
     """
     run_dir = Path(run_dir)
-    existed = run_dir.is_dir()
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(run_dir / FILE_NAME)
@@ -40,9 +40,9 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
         with contextlib.suppress(OSError):
             (run_dir / FILE_NAME).unlink()
         os.close(descriptor)
-        if not existed:
-            with contextlib.suppress(OSError):
-                run_dir.rmdir()  # Refused where there is anything in it.
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()  # Refused where there is anything in it.
 
 
 def _acquire(path: Path) -> int:
