@@ -1,7 +1,7 @@
 """Maps of continuous values, 256x256, one channel: WGAN-GP (Gulrajani et al. 2017) whose values keep their units.
 
-    python scripts/train.py --config configs/cell256.py --data_dir FOLDER_OF_TIFFS --workdir runs/cells
-    python scripts/generate.py --checkpoint runs/cells --output_dir out --num_samples 16 --formats tiff_units,tiff8,grid
+    jaxgan train --config cell256 --data_dir FOLDER_OF_TIFFS --workdir runs/cells
+    jaxgan generate --checkpoint runs/cells --output_dir out --num_samples 16 --formats tiff_units,tiff8,grid
 
 Any of float32 (any range), uint16 and uint8. One scaling for the whole set is recorded and saved in every checkpoint:
 integers of 8 bits by their range, other values from the set's minimum to its maximum (see docs/data.md).
@@ -9,22 +9,30 @@ integers of 8 bits by their range, other values from the set's minimum to its ma
 The critic has no norm: batch norm would couple the samples that the penalty treats one by one
 (`--config.critic.norm=batch` works and warns; `layer` is the other good choice).
 
-Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figure to expect: not measured yet.
+Variants, chosen after a colon: the default, `source` (the same: nothing else has been measured at this size) and
+`small` (64x64, 2 CPU cores, about 15 minutes).
+
+Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figures: docs/quality.md says what
+has been measured of `small`; at full size, on a GPU: not measured yet.
 """
+
+import dataclasses
 
 from jaxgan.config import (
     Augmentation,
     Config,
     CriticConfig,
     DataConfig,
+    DiffAugmentation,
     GeneratorConfig,
     ObjectiveConfig,
     OptimizerConfig,
     TrainConfig,
 )
+from jaxgan.config.presets import choose
 
 
-def get_config() -> Config:
+def full() -> Config:
     """The settings for about a hundred maps; flips and turns double as eight times the data."""
     return Config(
         data=DataConfig(size=256, channels=1),
@@ -42,3 +50,25 @@ def get_config() -> Config:
             num_samples=16,
         ),
     )
+
+
+def small() -> Config:
+    """At 64x64: one critic update an iteration, and what moves without changing a value on reals and fakes alike."""
+    base = full()
+    return dataclasses.replace(
+        base,
+        data=DataConfig(size=64, channels=1),
+        generator=GeneratorConfig(latent_dim=100, widths=(256, 128, 64, 32), norm="batch"),
+        critic=CriticConfig(widths=(32, 64, 128, 256)),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, n_critic=1),
+        optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),
+        diffaugment=DiffAugmentation(policy=("shift", "scale", "fraction"), probability=0.8),
+        train=dataclasses.replace(
+            base.train, batch_size=32, iterations=4000, checkpoint_every_epochs=200.0, sample_every_epochs=200.0
+        ),
+    )
+
+
+def get_config(variant: str = "default") -> Config:
+    """The settings of one variant: default, source or small."""
+    return choose({"default": full, "source": full, "small": small}, variant)()

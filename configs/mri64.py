@@ -1,16 +1,23 @@
 """MRI volumes, 64x64x64, by class: conditional 3D WGAN-GP, light enough for a CPU.
 
-    python scripts/train.py --config configs/mri64.py --data_dir ROOT --workdir runs/mri
-    python scripts/generate.py --checkpoint runs/mri --output_dir out --labels 0,1 --num_samples 4 --formats nifti,grid
+    jaxgan train --config mri64 --data_dir ROOT --workdir runs/mri
+    jaxgan generate --checkpoint runs/mri --output_dir out --labels 0,1 --num_samples 4 --formats nifti,grid
 
-`ROOT` has one folder of volumes a class (`0/`, `1/`, ...): NIfTI, npy or TIFF stacks, resized to 64 cubed on first use.
-MR intensities have no unit, so each volume is scaled by its own percentiles (`data.normalise`, recorded).
+`ROOT` has one folder of volumes a class (`0/`, `1/`, ...): NIfTI, npy or TIFF stacks, brought to one spacing in
+millimetres and to 64 cubed on first use. MR intensities have no unit, so each volume is scaled by its own percentiles
+(`data.normalise`, recorded).
 
 Instance norm in both networks: no sample sees another, and a batch of 1 is as stable as any. A critic that meets the
 class only in its norms may ignore it, so the class enters by projection (Miyato & Koyama 2018).
 
-Hardware: one GPU or 2 CPU cores (docs/performance.md). Figure to expect: not measured yet.
+Variants, chosen after a colon: the default, `source` (the same: nothing else has been measured at this size) and
+`small` (32 cubed, 2 CPU cores, about 15 minutes).
+
+Hardware: one GPU or 2 CPU cores (docs/performance.md). Figures: docs/quality.md says what has been measured of `small`;
+at full size, on a GPU: not measured yet.
 """
+
+import dataclasses
 
 from jaxgan.config import (
     Config,
@@ -21,9 +28,10 @@ from jaxgan.config import (
     OptimizerConfig,
     TrainConfig,
 )
+from jaxgan.config.presets import choose
 
 
-def get_config() -> Config:
+def full() -> Config:
     """The settings: ngf = ndf = 32, batch 4."""
     return Config(
         data=DataConfig(size=64, spatial_rank=3, channels=1, labelled=True, normalise="percentile"),
@@ -40,3 +48,22 @@ def get_config() -> Config:
             num_samples=8,
         ),
     )
+
+
+def small() -> Config:
+    """At 32 cubed: a generator that resizes and convolves, a critic without norms, one critic update an iteration."""
+    base = full()
+    return dataclasses.replace(
+        base,
+        data=dataclasses.replace(base.data, size=32),
+        generator=GeneratorConfig(network="resnet", latent_dim=100, widths=(64, 32, 16), norm="instance"),
+        critic=CriticConfig(widths=(16, 32, 64), norm="none", conditioning="projection"),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=1),
+        optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),
+        train=dataclasses.replace(base.train, batch_size=8, iterations=3000, sample_every_epochs=40.0),
+    )
+
+
+def get_config(variant: str = "default") -> Config:
+    """The settings of one variant: default, source or small."""
+    return choose({"default": full, "source": full, "small": small}, variant)()

@@ -1,14 +1,21 @@
-"""Histology patches, 256x256 RGB, cut from whole-slide images: WGAN-GP with warm-up and augmentation.
+"""Histology patches, 256x256 RGB, cut from whole-slide images.
 
-    python scripts/prepare_data.py slides --source SLIDES --data_dir DATA --name panda --size 256 --max_patches 10000
-    python scripts/prepare_data.py check --data_dir DATA --name panda
-    nohup python scripts/train.py --config configs/panda256.py --data_dir DATA/panda --workdir runs/panda > panda.log &
+    jaxgan prepare slides --source SLIDES --data_dir DATA --name panda --size 256 --max_patches 10000
+    jaxgan prepare check --data_dir DATA --name panda
+    nohup jaxgan train --config panda256 --data_dir DATA/panda --workdir runs/panda > panda.log &
 
-By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`.
+Variants, chosen after a colon: the default (residual networks with self-attention, WGAN-GP with R1, augmentation of
+reals and fakes), `source` (spectral and instance norm, as the source of this system describes it), `plain` (transposed
+convolutions), and for a laptop, at 64x64, `small` and `plain_small`.
 
-These are the plain networks; progressive growing, self-attention and residual blocks are not there yet.
-Hardware: one GPU. Figure to expect: not measured yet.
+By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
+less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
+
+Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, about 15 minutes. Figures: docs/quality.md has those of the
+small variants; at full size, on a GPU: not measured yet.
 """
+
+import dataclasses
 
 from jaxgan.config import (
     Augmentation,
@@ -21,25 +28,88 @@ from jaxgan.config import (
     OptimizerConfig,
     TrainConfig,
 )
+from jaxgan.config.presets import choose
 
 
-def get_config() -> Config:
-    """The settings for some thousand patches: tissue has no upright, and its colours vary with the stain."""
+def improved() -> Config:
+    """Residual networks with self-attention, one critic update an iteration, R1 beside the gradient penalty."""
     return Config(
         data=DataConfig(size=256, channels=3),
-        generator=GeneratorConfig(latent_dim=128, widths=(512, 512, 256, 128, 64, 32), norm="batch"),
-        critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
-        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
-        optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
+        generator=GeneratorConfig(
+            network="resnet", latent_dim=128, widths=(256, 256, 128, 64, 32, 16), norm="batch", attention=(32,)
+        ),
+        critic=CriticConfig(network="resnet", widths=(16, 32, 64, 128, 256, 256), attention=(32,)),
+        objective=ObjectiveConfig(
+            loss="wgan", penalty="gp", penalty_weight=10.0, r1_weight=0.1, drift_weight=1e-3, n_critic=1
+        ),
+        optimizer=OptimizerConfig(lr=2e-4, beta1=0.0, beta2=0.9, schedule="linear", warmup_iterations=500),
         # Tissue has no upright: flips and turns of the reals alone. Colours change on both sides, or samples show it.
         augment=Augmentation(flip=0.5, rot90=0.75),
-        diffaugment=DiffAugmentation(policy=("color",), probability=0.3),
+        diffaugment=DiffAugmentation(policy=("color", "translation", "cutout"), probability=0.5),
         train=TrainConfig(
             batch_size=8,
-            epochs=200.0,
-            log_every_iterations=5,
+            epochs=300.0,
+            log_every_iterations=20,
             checkpoint_every_epochs=10.0,
             sample_every_epochs=10.0,
             num_samples=16,
         ),
     )
+
+
+def source() -> Config:
+    """As the source describes it: spectral norm with instance norm, penalty and R1, a low rate with warm-up."""
+    base = improved()
+    return dataclasses.replace(
+        base,
+        generator=dataclasses.replace(base.generator, norm="instance", spectral=True),
+        critic=dataclasses.replace(base.critic, norm="instance", spectral=True),
+        objective=dataclasses.replace(base.objective, n_critic=5),
+        optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
+        train=dataclasses.replace(base.train, epochs=200.0),
+    )
+
+
+def plain() -> Config:
+    """Transposed convolutions and five critic updates an iteration."""
+    base = improved()
+    return dataclasses.replace(
+        base,
+        generator=GeneratorConfig(latent_dim=128, widths=(512, 512, 256, 128, 64, 32), norm="batch"),
+        critic=CriticConfig(widths=(32, 64, 128, 256, 512, 512), norm="none"),
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=5),
+        optimizer=OptimizerConfig(lr=5e-5, beta1=0.0, beta2=0.9, warmup_iterations=500),
+        diffaugment=DiffAugmentation(policy=("color",), probability=0.3),
+        train=dataclasses.replace(base.train, epochs=200.0, log_every_iterations=5),
+    )
+
+
+def plain_small() -> Config:
+    """The plain networks at 64x64."""
+    base = plain()
+    return dataclasses.replace(
+        base,
+        data=DataConfig(size=64, channels=3),
+        generator=GeneratorConfig(latent_dim=128, widths=(256, 128, 64, 32), norm="batch"),
+        critic=CriticConfig(widths=(32, 64, 128, 256)),
+        optimizer=OptimizerConfig(lr=2e-4, beta1=0.0, beta2=0.9),
+        diffaugment=DiffAugmentation(),
+        train=dataclasses.replace(base.train, batch_size=16, iterations=1000, num_samples=64, sample_every_epochs=20.0),
+    )
+
+
+def small() -> Config:
+    """The plain networks at 64x64 with one critic update an iteration at a high rate."""
+    base = plain_small()
+    return dataclasses.replace(
+        base,
+        objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, n_critic=1),
+        optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),
+        train=dataclasses.replace(base.train, batch_size=32, iterations=4000),
+    )
+
+
+def get_config(variant: str = "default") -> Config:
+    """The settings of one variant: default, source, plain, small or plain_small."""
+    makers = {"default": improved, "source": source, "plain": plain, "small": small, "plain_small": plain_small}
+    return choose(makers, variant)()

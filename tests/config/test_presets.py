@@ -11,8 +11,11 @@ from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FULL = ["mnist:gan", "mnist:wgan_gp", "mnist:wgan_clip", "mnist:quickstart", "pathmnist"]
-REDUCED = ["cell256", "panda256", "mri64"]
+FULL = ["mnist:gan", "mnist:wgan_gp", "mnist:wgan_clip", "mnist:quickstart", "pathmnist", "pathmnist:small"]
+REDUCED = ["cell256", "cell256:small", "panda256", "panda256:plain", "panda256:source", "mri64", "mri64:small"]
+# Same networks and game as one of the above: read, not run.
+READ = ["mnist:small", "mnist:source", "pathmnist:source", "cell256:source", "mri64:source", "panda256:small",
+        "panda256:plain_small"]  # fmt: skip
 
 
 def load(name):
@@ -22,11 +25,15 @@ def load(name):
 
 def reduced(config):
     """The same game on 16 pixels: two widths instead of four or six. Full shapes are in the benchmark."""
+    generator, critic = (
+        dataclasses.replace(network, widths=widths, attention=(8,) if network.attention else ())
+        for network, widths in (
+            (config.generator, config.generator.widths[-2:]),
+            (config.critic, config.critic.widths[:2]),
+        )
+    )
     return dataclasses.replace(
-        config,
-        data=dataclasses.replace(config.data, size=16),
-        generator=dataclasses.replace(config.generator, widths=config.generator.widths[-2:]),
-        critic=dataclasses.replace(config.critic, widths=config.critic.widths[:2]),
+        config, data=dataclasses.replace(config.data, size=16), generator=generator, critic=critic
     )
 
 
@@ -48,6 +55,11 @@ def test_one_iteration_end_to_end(name, tmp_path):
     samples = jaxgan.generate_samples(model, 2, seed=1)
     assert samples.shape == (2, *config.data.shape) and np.isfinite(samples).all()
     assert (run / "figures" / "losses.png").exists() and (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_variant_is_a_valid_config_without_warnings(name):
+    assert not load(name).warnings()
 
 
 def test_every_preset_is_tested():
