@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter
@@ -93,7 +94,7 @@ def compile_for(target: Target, config: Config, num_classes: int, plain: bool = 
     share = config.train.batch_size // target.count
     shape = (target.count, 1, config.objective.resolved().n_critic, share)
     reals = jax.ShapeDtypeStruct((*shape, *config.data.shape), jnp.float32), jax.ShapeDtypeStruct(shape, jnp.int32)
-    program = parallel.shard_train(partial(train_many, gan, load_batch), devices)
+    program = parallel.shard_train(partial(train_many, gan.at(math.inf), load_batch), devices)
     began = time.perf_counter()
     with lowering("plain" if plain else "auto"):
         traced = program.trace(state, (), reals, jax.ShapeDtypeStruct((), jnp.int32))

@@ -28,6 +28,9 @@ def check(config: Config) -> None:
             f"--compare torch knows losses {', '.join(_LOSSES)} and penalties {', '.join(_PENALTIES)}, not"
             f" {objective.loss} with {objective.penalty}: leave torch out of --compare"
         )
+    networks = config.generator.network, config.critic.network
+    if networks != ("dcgan", "dcgan"):
+        raise InputError(f"--compare torch has DCGANs only, not {' and '.join(networks)}: leave torch out of --compare")
     if config.generator.spectral or config.critic.spectral or config.critic.conditioning == "auxiliary":
         raise InputError("--compare torch has no spectral norm and no auxiliary classifier: leave torch out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
+from math import inf
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,9 @@ def _memory(config: Config, num_classes: int) -> str:
 
     shape = (1, objective.n_critic, batch // parallel.process_count())
     batch_refs = parallel.split_batch((np.zeros((*shape, *config.data.shape), np.float32), np.zeros(shape, np.int32)))
-    compiled = parallel.map_train(partial(train_many, gan, load_batch)).lower(state, (), batch_refs, 1).compile()
+    compiled = (
+        parallel.map_train(partial(train_many, gan.at(inf), load_batch)).lower(state, (), batch_refs, 1).compile()
+    )
     used = compiled.memory_analysis()
     total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
     arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))

@@ -101,6 +101,11 @@ class NetworkConfig:
         )
         not_negative(self._SECTION, self, "branch_start")
 
+    @property
+    def grows(self) -> bool:
+        """Whether the network is trained in stages, see `GrowingConfig`."""
+        return registry(self._NETWORKS)[self.network].grows
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `InputError` where the network does not take samples of `shape` (*S, C) with these widths."""
         networks = registry(self._NETWORKS)
@@ -156,6 +161,58 @@ class CriticConfig(NetworkConfig):
             "give 0 (off) or the samples of a group, 2 or more",
         )
         known("critic.conditioning", self.conditioning, "CONDITIONINGS")
+
+
+@dataclasses.dataclass(frozen=True)
+class GrowingConfig:
+    """Stages of growing networks (`network=growing` in generator and critic), each twice the side of the one before.
+
+    The first stage has the side `start_side`. A later one fades in over `fade_images` and is held for `hold_images`;
+    both count reals shown to the critic. The first stage is held for `hold_images`, with `fade_first` for as long as a
+    later one takes in all. `reset_optimizer` starts the optimizers' moments anew at both ends of a fade.
+    `rate_factors` multiply the learning rates, one factor a stage; none: 1 everywhere.
+    """
+
+    start_side: int = 8
+    fade_images: int = 600_000
+    hold_images: int = 600_000
+    fade_first: bool = False
+    reset_optimizer: bool = True
+    rate_factors: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        positive("growing", self, "start_side", "hold_images")
+        not_negative("growing", self, "fade_images")
+        require(
+            min(self.rate_factors, default=1) > 0, "growing.rate_factors", self.rate_factors, "give factors above 0"
+        )
+
+    def stages(self, size: int) -> int:
+        """How many stages lead to a side."""
+        return (size // self.start_side).bit_length()
+
+    def check(self, size: int, settings: tuple[NetworkConfig, ...]) -> None:
+        """Raises `InputError` where stages do not lead from the first side to the data's with these networks."""
+        stages, side = self.stages(size), self.start_side
+        require(
+            side << max(stages - 1, 0) == size,
+            "growing.start_side",
+            side,
+            f"doubled again and again it must become config.data.size={size}",
+        )
+        for network in settings:
+            require(
+                stages - 1 <= len(network.widths),
+                "growing.start_side",
+                side,
+                f"{stages} stages need {stages - 1} widths in either network, not {network.widths}",
+            )
+        require(
+            len(self.rate_factors) in (0, stages),
+            "growing.rate_factors",
+            self.rate_factors,
+            f"give one for each of the {stages} stages, or none",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,6 +414,7 @@ class Config:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
     critic: CriticConfig = dataclasses.field(default_factory=CriticConfig)
+    growing: GrowingConfig = dataclasses.field(default_factory=GrowingConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
@@ -368,6 +426,7 @@ class Config:
         require(0 <= self.seed < 2**31, "seed", self.seed, "give 0 to 2**31 - 1")
         self.generator.check(self.data.shape)
         self.critic.check(self.data.shape)
+        self._check_growing()
         self.augment.check(self.data.spatial_rank, self.data.channels)
         self.diffaugment.check(self.data.spatial_rank, self.objective.loss)
         require(
@@ -402,6 +461,18 @@ class Config:
                 "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp,"
                 " config.objective.weight_clip=0.01 or config.critic.spectral=True"
             )
+
+    def _check_growing(self) -> None:
+        networks = {"generator": self.generator, "critic": self.critic}
+        grow = [name for name, settings in networks.items() if settings.grows]
+        require(
+            len(grow) != 1,
+            f"{(grow or ['generator'])[0]}.network",
+            "growing",
+            "both networks grow, or neither: set config.generator.network and config.critic.network alike",
+        )
+        if grow:
+            self.growing.check(self.data.size, (self.generator, self.critic))
 
     def warnings(self) -> list[str]:
         """Combinations that run but that the literature advises against, each with its reason."""

@@ -12,6 +12,7 @@ from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
+from jaxgan.gan.growth import Growth, sampler
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
 from jaxgan.gan.step import GAN, Augment
@@ -51,8 +52,9 @@ def build_gan(
     critic_optimizer = build_optimizer(
         optimizer, rate_factor * (optimizer.critic_lr or optimizer.lr), objective.n_critic, total_iterations
     )
+    growth = Growth.of(config)
     gan = GAN(
-        generator=make_apply(generator),
+        generator=make_apply(generator) if growth is None else sampler(generator, growth.stages),
         critic=make_apply(critic),
         generator_optimizer=generator_optimizer,
         critic_optimizer=critic_optimizer,
@@ -79,6 +81,8 @@ def build_gan(
         augment=_augment(config),
         couples_samples=couples_samples(config),
         accumulate=config.train.accumulate,
+        growth=growth,
+        networks_at=lambda stage: (make_apply(generator.clone(stage=stage)), make_apply(critic.clone(stage=stage))),
         axis_name=axis_name,
     )
     state = create_state(

@@ -149,6 +149,8 @@ def layer_table(module: nn.Module, x: Array, labels: Array) -> tuple[list[tuple[
         _, seen = module.apply(variables, x, labels, train=False, capture_intermediates=True, mutable=["intermediates"])
         total = size(variables["params"])
         walk("", seen["intermediates"], variables["params"])
+        if rest := total - sum(count for _, _, count in rows):
+            rows.append(("image layers of other stages", "", rest))
 
     jax.eval_shape(run)
     return rows, total

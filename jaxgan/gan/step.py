@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxgan.gan.growth import Growth, Stage
 from jaxgan.gan.state import ApplyFn, GANState, NetState
 from jaxgan.objectives.losses import Loss, classification
 from jaxgan.objectives.penalties import Penalty, r1
@@ -87,6 +88,10 @@ class GAN:
         through it apart.
       accumulate: parts of a device's batch that go through the networks one after another, to save memory; the
         gradient is that of the whole batch up to rounding (no network may couple samples).
+      growth: the stages of growing networks, or None; then `generator` samples the full side at every stage, and what
+        is trained is the game that `at` gives.
+      networks_at: `stage -> (generator, critic)` of growing networks.
+      stage: which stage this game is of, or None.
       axis_name: the mapped axis over devices, or None.
     """
 
@@ -112,7 +117,25 @@ class GAN:
     augment: Augment | None = None
     couples_samples: bool = False
     accumulate: int = 1
+    growth: Growth | None = None
+    networks_at: Callable[[int], tuple[ApplyFn, ApplyFn]] | None = None
+    stage: Stage | None = None
     axis_name: str | None = None
+
+    def at(self, step: float) -> GAN:
+        """The game that is trained in the iteration after `step`: itself, but for growing networks."""
+        if self.growth is None or self.networks_at is None:
+            return self
+        stage = Stage(self.growth, self.growth.stage(step))
+        generator, critic = self.networks_at(stage.stage)
+        return dataclasses.replace(
+            self,
+            generator=generator,
+            critic=critic,
+            generator_optimizer=stage.scaled(self.generator_optimizer),
+            critic_optimizer=stage.scaled(self.critic_optimizer),
+            stage=stage,
+        )
 
 
 def critic_update(
@@ -230,16 +253,24 @@ def train_step(
       `wasserstein` is `mean score(real) - mean score(fake)`.
     """
 
+    if gan.stage is not None:
+        state = gan.stage.enter(state, gan.generator_optimizer, gan.critic_optimizer)
+    step, growth = state.step, {} if gan.stage is None else dict(state.critic.stats["growth"])
+
+    def load(batch_ref: Tree) -> tuple[Array, Array | None]:
+        images, labels = load_batch(data, batch_ref)
+        return images if gan.stage is None else gan.stage.shown(step, images), labels
+
     def body(state: GANState, update_and_ref: tuple[Array, Tree]) -> tuple[GANState, Metrics]:
         update, batch_ref = update_and_ref
-        return critic_update(gan, state, *load_batch(data, batch_ref), update)
+        return critic_update(gan, state, *load(batch_ref), update)
 
     state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), batch_refs))
     last = jax.tree.map(lambda leaf: leaf[-1], batch_refs)
-    state, generator_metrics = generator_update(gan, state, *load_batch(data, last))
+    state, generator_metrics = generator_update(gan, state, *load(last))
     # Only a lazy penalty may be missing: elsewhere a NaN must show.
     means = {name: jnp.nanmean if name.endswith("_penalty") else jnp.mean for name in metrics}
-    metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics
+    metrics = {name: means[name](values) for name, values in metrics.items()} | generator_metrics | growth
     metrics = _mean_over_devices(gan, metrics)
     if gan.augment is not None and gan.augment.update is not None:
         augment, reported = gan.augment.update(state.augment, metrics)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.config import Config, CriticConfig, GeneratorConfig
-from jaxgan.models import dcgan, resnet
+from jaxgan.models import dcgan, growing, resnet
 
 
 class Network(NamedTuple):
@@ -22,29 +22,34 @@ class Network(NamedTuple):
       check: `(section, settings, shape)` raises `InputError` for sizes and widths that it does not take, as
         `dcgan.check_sizes` does.
       options: which of `NetworkConfig.OPTIONS` it takes, each an attribute of the same name.
+      grows: whether it is trained in stages; then it has the attributes `stages` and `stage`.
       couples: `settings -> bool`: whether the samples of a batch meet in it, as in batch norm.
     """
 
     module: Callable[..., nn.Module]
     check: Callable[..., None] = lambda section, settings, shape: None
     options: tuple[str, ...] = ()
+    grows: bool = False
     couples: Callable[[GeneratorConfig | CriticConfig], bool] = lambda settings: settings.norm == "batch"
 
 
 _RESIDUAL = ("equalized", "resample", "attention", "branch_start")
+_RESIDUAL_CRITIC = (*_RESIDUAL, "minibatch_std")
+
+
+def _couples(settings: CriticConfig) -> bool:
+    return settings.norm == "batch" or settings.minibatch_std > 0
+
 
 GENERATORS: dict[str, Network] = {
     "dcgan": Network(dcgan.Generator, dcgan.check_sizes),
     "resnet": Network(resnet.Generator, resnet.check_sizes, _RESIDUAL),
+    "growing": Network(growing.Generator, resnet.check_sizes, _RESIDUAL, grows=True),
 }
 CRITICS: dict[str, Network] = {
     "dcgan": Network(dcgan.Critic, dcgan.check_sizes),
-    "resnet": Network(
-        resnet.Critic,
-        resnet.check_sizes,
-        (*_RESIDUAL, "minibatch_std"),
-        lambda settings: settings.norm == "batch" or settings.minibatch_std > 0,
-    ),
+    "resnet": Network(resnet.Critic, resnet.check_sizes, _RESIDUAL_CRITIC, couples=_couples),
+    "growing": Network(growing.Critic, resnet.check_sizes, _RESIDUAL_CRITIC, grows=True, couples=_couples),
 }
 PRECISIONS = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -67,7 +72,7 @@ def build_generator(
         spectral=config.generator.spectral,
         num_classes=num_classes if config.critic.conditioning != "none" else 0,
         axis_name=axis_name,
-        **_options(GENERATORS, config.generator),
+        **_options(GENERATORS[config.generator.network], config.generator, config),
         **_dtypes(config.train.precision, platform),
     )
 
@@ -83,7 +88,7 @@ def build_critic(
         num_classes=num_classes,
         conditioning=config.critic.conditioning,
         axis_name=axis_name,
-        **_options(CRITICS, config.critic),
+        **_options(CRITICS[config.critic.network], config.critic, config),
         **_dtypes(config.train.precision, platform),
     )
 
@@ -93,8 +98,9 @@ def couples_samples(config: Config) -> bool:
     return CRITICS[config.critic.network].couples(config.critic)
 
 
-def _options(networks: dict[str, Network], settings: GeneratorConfig | CriticConfig) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in networks[settings.network].options}
+def _options(network: Network, settings: GeneratorConfig | CriticConfig, config: Config) -> dict[str, Any]:
+    options = {name: getattr(settings, name) for name in network.options}
+    return options | ({"stages": config.growing.stages(config.data.size)} if network.grows else {})
 
 
 def _dtypes(precision: str, platform: str | None) -> dict[str, Any]:

@@ -29,8 +29,13 @@ class CallLength:
 
     def __init__(self, fixed: int = 0, platform: str | None = None):
         self.longest = fixed or LONGEST.get(platform or jax.default_backend(), LONGEST_ACCELERATOR)
-        self.iterations = fixed or 1
-        self._calls = -1 if fixed else 0
+        self._fixed = fixed
+        self.learn()
+
+    def learn(self) -> None:
+        """Start anew: what comes is another program."""
+        self.iterations = self._fixed or 1
+        self._calls = -1 if self._fixed else 0
 
     def ran(self, iterations: int, seconds: float) -> None:
         """Take note of a call. All processes must call it alike."""

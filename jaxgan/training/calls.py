@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxgan import parallel
 from jaxgan.data.source import ResidentSource, StreamingSource
-from jaxgan.gan.step import train_many
 from jaxgan.training.call_length import CallLength
+from jaxgan.training.programs import Programs
 from jaxgan.training.run import Run
 
 
@@ -52,28 +51,34 @@ class Calls:
         next_boundary: Callable[[int], float],
     ):
         self._run, self._source, self._length, self._next_boundary = run, source, length, next_boundary
-        self._program = parallel.map_train(partial(train_many, run.gan, source.load_batch), data_axes=source.data_axes)
-        self._compiled = False
+        self._programs = Programs(run.gan, source.load_batch, source.data_axes)
+        self._program: Callable[..., Any] | None = None
         run.state = parallel.replicate(run.state)
         self._ahead = self._load()
 
     def run(self) -> Call:
         """Runs the iterations up to the next boundary, or as many as a call takes."""
         run, (count, batch_refs) = self._run, self._ahead
+        program = self._programs.at(run.step)
+        compiled, self._program = program is self._program, program
         began = time.perf_counter()
-        run.state, metrics = self._program(run.state, self._source.data, batch_refs, count)
+        run.state, metrics = program(run.state, self._source.data, batch_refs, count)
         run.step += count
+        changed = run.step == self._programs.next_change(run.step - count)
+        if changed:
+            self._length.learn()  # The next iteration takes another time.
         if run.step < run.total:
             self._ahead = self._load()  # While the devices work.
         metrics = parallel.to_host(metrics)
         seconds = time.perf_counter() - began
-        self._length.ran(count, seconds)
-        rate = count * run.schedule.images_per_iteration / seconds if self._compiled else None
-        self._compiled = True
+        if not changed:
+            self._length.ran(count, seconds)
+        rate = count * run.schedule.images_per_iteration / seconds if compiled else None
         return Call(run.step - count, count, metrics, rate)
 
     def _load(self) -> tuple[int, Any]:
         """How many iterations the next call runs, and their reals on the way to the devices."""
         step = self._run.step
-        count = int(min(self._length.iterations, self._run.total - step, self._next_boundary(step) - step))
+        boundary = min(self._run.total, self._next_boundary(step), self._programs.next_change(step))
+        count = int(min(self._length.iterations, boundary - step))
         return count, parallel.split_batch(self._source.batch_refs(step, count, self._length.longest))

@@ -42,8 +42,12 @@ def test_a_field_accepts_what_is_in_its_registry_and_nothing_else(name):
     # Sides of 64 and a labelled set, so that every network and conditioning fits.
     network = {"widths": [8, 8], "network": "resnet" if field == "resample" else "dcgan"}
     base = {"data": {"size": 64, "labelled": True}, "generator": network, "critic": network}
+    base["growing"] = {"start_side": 16}
     for entry in registry(name):
-        config = Config.from_dict({**base, section: {**base.get(section, {}), field: entry}})
+        chosen = {**base, section: {**base.get(section, {}), field: entry}}
+        if entry == "growing":  # Both networks grow, or neither.
+            chosen |= {"generator": {**network, "network": entry}, "critic": {**network, "network": entry}}
+        config = Config.from_dict(chosen)
         assert getattr(getattr(config, section), field) in (entry, (entry,))
     with pytest.raises(InputError, match=f"config.{FIELDS[name]}='nonsense'.*{next(iter(registry(name)))}"):
         Config.from_dict({**base, section: {**base.get(section, {}), field: "nonsense"}})
