@@ -86,11 +86,11 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
 
 
 def _tiles(taps, dtype):
-    """Tiles to choose from. Four outputs of two taps cost digits (`toom_cook`): so along two axes at most, and not
-    where operands are rounded to bfloat16."""
+    """Tiles to choose from. Four outputs of two taps, and three of three, cost digits (`toom_cook`): so along two axes
+    at most, and not where operands are rounded to bfloat16."""
     rounded = dtype is not None and jnp.finfo(dtype).bits < 32
-    sizes = [(1,) if t == 1 else (2, 4) if t == 2 and not rounded else (2,) for t in taps]
-    return [tile for tile in product(*sizes) if tile.count(4) <= 2]
+    sizes = [(1,) if t == 1 else (2,) if rounded else (2, 3) if t == 3 else (2, 4) for t in taps]
+    return [tile for tile in product(*sizes) if sum(outputs > 2 for outputs in tile) <= 2]
 
 
 def _operations(products: int) -> float:
