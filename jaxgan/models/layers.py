@@ -85,7 +85,7 @@ class Conv(Layer):
         taps = (self.kernel,) * (x.ndim - 2)
         kernel = self.weights((*taps, x.shape[-1], self.features), prod(taps) * x.shape[-1], train)
         x, kernel = x.astype(self.activation_dtype), kernel.astype(self.activation_dtype)
-        return self.finish(conv(x, kernel, stride=self.stride, padding="SAME", product_dtype=self.matmul_dtype))
+        return self.finish(conv(x, kernel, stride=self.stride, padding="SAME", matmul_dtype=self.matmul_dtype))
 
 
 class ConvTranspose(Layer):
@@ -112,7 +112,7 @@ class ConvTranspose(Layer):
             stride=self.stride,
             padding="SAME",
             output_shape=tuple(side * self.stride for side in x.shape[1:-1]),
-            product_dtype=self.matmul_dtype,
+            matmul_dtype=self.matmul_dtype,
         )
         return self.finish(y)
 

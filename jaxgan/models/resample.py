@@ -83,13 +83,13 @@ class UpConv(Layer):
             kernel = self.weights((3,) * rank + (inputs, self.features), 3**rank * inputs, train)
         x, kernel = x.astype(self.activation_dtype), kernel.astype(self.activation_dtype)
         if self.how == "bilinear":
-            y = conv(bilinear_up(x), kernel, stride=1, padding="SAME", product_dtype=self.matmul_dtype)
+            y = conv(bilinear_up(x), kernel, stride=1, padding="SAME", matmul_dtype=self.matmul_dtype)
             return self.finish(y)
         if self.how == "nearest":
             # A transposed convolution takes the kernel of its adjoint: reflected, outputs before inputs.
             kernel = jnp.flip(widened(kernel), range(rank)).swapaxes(-1, -2)
         shape = tuple(2 * side for side in x.shape[1:-1])
-        y = conv_transpose(x, kernel, stride=2, padding="SAME", output_shape=shape, product_dtype=self.matmul_dtype)
+        y = conv_transpose(x, kernel, stride=2, padding="SAME", output_shape=shape, matmul_dtype=self.matmul_dtype)
         return self.finish(y)
 
 
@@ -113,4 +113,4 @@ class DownConv(Layer):
         if self.how == "average":
             kernel = widened(kernel) / 2**rank
         x, kernel = x.astype(self.activation_dtype), kernel.astype(self.activation_dtype)
-        return self.finish(conv(x, kernel, stride=2, padding="SAME", product_dtype=self.matmul_dtype))
+        return self.finish(conv(x, kernel, stride=2, padding="SAME", matmul_dtype=self.matmul_dtype))

@@ -21,9 +21,9 @@ that it is lowered for: on CPU as matrix products (`lowering_cpu.py`), on GPU an
 form that XLA hands to cuDNN or to the matrix unit (`lowering_native.py`), on TPU with the columns of images of few
 channels folded into channels (`folding.py`).
 
-What may differ between the platforms is rounding alone. Operands are rounded to `product_dtype` and products summed in
+What may differ between the platforms is rounding alone. Operands are rounded to `matmul_dtype` and products summed in
 float32 everywhere, and the result has the dtype of the first operand everywhere. But minimal filtering on CPU rounds
-after its transforms and loses up to a digit; and a GPU rounds the sums to `product_dtype` even where the result is
+after its transforms and loses up to a digit; and a GPU rounds the sums to `matmul_dtype` even where the result is
 float32, because cuDNN has no kernels that give float32 for bfloat16.
 """
 
@@ -52,7 +52,7 @@ def conv(
     *,
     stride: int | Sequence[int] = 1,
     padding: Padding = "SAME",
-    product_dtype: jnp.dtype | None = None,
+    matmul_dtype: jnp.dtype | None = None,
 ) -> jax.Array:
     """Strided convolution `C(x, w)` (cross-correlation, as in every network library).
 
@@ -61,13 +61,13 @@ def conv(
         w: kernel `[*K, Cin, Cout]`.
         stride: one step for all axes, or one per axis.
         padding: "SAME", "VALID" or a pair (low, high) per axis.
-        product_dtype: dtype to which the operands are rounded before they are multiplied; sums are kept in
+        matmul_dtype: dtype to which the operands are rounded before they are multiplied; sums are kept in
             float32 (a GPU rounds the finished sums to it).
 
     Returns:
         Images `[N, *S', Cout]` in the dtype of `x`.
     """
-    geometry = Geometry.resolve(x.shape[1:-1], w.shape[:-2], stride, padding, product_dtype)
+    geometry = Geometry.resolve(x.shape[1:-1], w.shape[:-2], stride, padding, matmul_dtype)
     return _map("C")(geometry, x, w)
 
 
@@ -78,7 +78,7 @@ def conv_transpose(
     stride: int | Sequence[int],
     padding: Padding,
     output_shape: Sequence[int],
-    product_dtype: jnp.dtype | None = None,
+    matmul_dtype: jnp.dtype | None = None,
 ) -> jax.Array:
     """Transposed convolution: the adjoint `Cx(g, w)` of `conv` in its images.
 
@@ -88,12 +88,12 @@ def conv_transpose(
         stride: one step for all axes, or one per axis.
         padding: that of `conv`; "SAME" is resolved against `output_shape`.
         output_shape: spatial shape `S` of the result.
-        product_dtype: as for `conv`.
+        matmul_dtype: as for `conv`.
 
     Returns:
         Images `[N, *S, Cin]` in the dtype of `g`.
     """
-    geometry = Geometry.resolve(output_shape, w.shape[:-2], stride, padding, product_dtype)
+    geometry = Geometry.resolve(output_shape, w.shape[:-2], stride, padding, matmul_dtype)
     geometry.check_output(g.shape[1:-1])
     return _map("Cx")(geometry, g, w)
 
@@ -105,7 +105,7 @@ def conv_weight_adjoint(
     kernel_shape: Sequence[int],
     stride: int | Sequence[int],
     padding: Padding,
-    product_dtype: jnp.dtype | None = None,
+    matmul_dtype: jnp.dtype | None = None,
 ) -> jax.Array:
     """Adjoint `Cw(x, g)` of `conv` in its kernel.
 
@@ -115,12 +115,12 @@ def conv_weight_adjoint(
         kernel_shape: spatial shape `K` of the kernel.
         stride: as for `conv`.
         padding: as for `conv`.
-        product_dtype: as for `conv`.
+        matmul_dtype: as for `conv`.
 
     Returns:
         Kernel `[*K, Cin, Cout]` in the dtype of `x`.
     """
-    geometry = Geometry.resolve(x.shape[1:-1], kernel_shape, stride, padding, product_dtype)
+    geometry = Geometry.resolve(x.shape[1:-1], kernel_shape, stride, padding, matmul_dtype)
     geometry.check_output(g.shape[1:-1])
     return _map("Cw")(geometry, x, g)
 
@@ -149,8 +149,8 @@ def _map(name: str):
 
 def _computed(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the three maps, computed the way the backend likes best; never differentiated."""
-    if geometry.product_dtype is None:
-        geometry = geometry._replace(product_dtype=a.dtype)
+    if geometry.matmul_dtype is None:
+        geometry = geometry._replace(matmul_dtype=a.dtype)
 
     def computed_by(compute):
         return lambda a, b: compute(name, geometry, a, b).astype(a.dtype)

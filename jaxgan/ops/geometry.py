@@ -19,10 +19,10 @@ class Geometry(NamedTuple):
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
-    product_dtype: jnp.dtype | None = None
+    matmul_dtype: jnp.dtype | None = None
 
     @classmethod
-    def resolve(cls, size, kernel, stride, padding: Padding, product_dtype=None) -> Geometry:
+    def resolve(cls, size, kernel, stride, padding: Padding, matmul_dtype=None) -> Geometry:
         """Check the arguments of a convolution against each other and fill in per-axis values.
 
         Raises:
@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
         padding = tuple((int(low), int(high)) for low, high in padding)
         if len(padding) != rank:
             raise ValueError(f"padding {padding} must hold a pair (low, high) for each of {rank} axes")
-        dtype = None if product_dtype is None else jnp.dtype(product_dtype)
+        dtype = None if matmul_dtype is None else jnp.dtype(matmul_dtype)
         geometry = cls(size, kernel, stride, padding, dtype)
         if min(geometry.output) < 1:
             raise ValueError(f"a kernel {kernel} with padding {padding} does not fit into images of shape {size}")

@@ -76,7 +76,7 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
     costs = {Columns(taps, size): gathered * (2 * features + _GATHERED)}
     # With fewer channels a transform moves more than the products save; more taps lose digits.
     if min(channels, features) >= 8 and 1 < max(taps) <= 3:
-        for tile in _tiles(taps, geometry.product_dtype):
+        for tile in _tiles(taps, geometry.matmul_dtype):
             scheme = Minimal(taps, size, tile)
             rows = samples * prod(scheme.tiles)
             products = rows * inputs * features
@@ -104,14 +104,14 @@ def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     samples = x.shape[0]
     blocks, scheme = choose(geometry, samples, *w.shape[-2:])
     x, w = scheme.input(blocks.input(x, scheme.blocks)), scheme.kernel(blocks.kernel(w))
-    y = _dot(x, w, 2, 1, geometry.product_dtype)
+    y = _dot(x, w, 2, 1, geometry.matmul_dtype)
     return scheme.output_adjoint(y, samples)
 
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w) = X* (G W')`."""
     blocks, scheme = choose(geometry, g.shape[0], *w.shape[-2:])
-    x = _dot(scheme.output(g), scheme.kernel(blocks.kernel(w)), 2, 2, geometry.product_dtype)
+    x = _dot(scheme.output(g), scheme.kernel(blocks.kernel(w)), 2, 2, geometry.matmul_dtype)
     return blocks.input_adjoint(scheme.input_adjoint(x, g.shape[0]), scheme.blocks)
 
 
@@ -119,7 +119,7 @@ def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g) = W* (X' G)`."""
     blocks, scheme = choose(geometry, x.shape[0], x.shape[-1], g.shape[-1])
     x = scheme.input(blocks.input(x, scheme.blocks))
-    w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g), geometry.product_dtype))
+    w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g), geometry.matmul_dtype))
     return blocks.kernel_adjoint(w.reshape(*blocks.taps, -1, g.shape[-1]))
 
 

@@ -73,7 +73,7 @@ MAPS = {"C": forward, "Cx": input_adjoint, "Cw": weight_adjoint}
 
 def compute_gpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the maps, of operands rounded to the dtype of the products, and rounded to it itself."""
-    a, b = a.astype(geometry.product_dtype), b.astype(geometry.product_dtype)
+    a, b = a.astype(geometry.matmul_dtype), b.astype(geometry.matmul_dtype)
     if name == "Cw":
         geometry, b = _outgrow_kernel(geometry, b)
     return MAPS[name](geometry, a, b)
@@ -81,8 +81,8 @@ def compute_gpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> ja
 
 def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the maps, of operands rounded to the dtype of the products, in the dtype of their sums."""
-    a, b = a.astype(geometry.product_dtype), b.astype(geometry.product_dtype)
-    result = accumulator(geometry.product_dtype)
+    a, b = a.astype(geometry.matmul_dtype), b.astype(geometry.matmul_dtype)
+    result = accumulator(geometry.matmul_dtype)
     maps = {name: partial(compute, result=result) for name, compute in MAPS.items()}
     # The channels of the images: those of `x` in C and Cw, and in Cx those of the result.
     channels = b.shape[-2] if name == "Cx" else a.shape[-1]

@@ -218,7 +218,7 @@ def test_bfloat16_operands_accumulate_in_float32(case):
     @quickly
     def compute(x, w):
         return conv(x, w, **options), conv(
-            x.astype(jnp.float32), w.astype(jnp.float32), product_dtype=jnp.bfloat16, **options
+            x.astype(jnp.float32), w.astype(jnp.float32), matmul_dtype=jnp.bfloat16, **options
         )
 
     y, rounded = compute(low_x, low_w)
@@ -241,7 +241,7 @@ def test_accelerators_round_operands_and_the_result_once(case, dtype):
     (8, 8) to (4, 4) among the cases is the weight adjoint that a GPU is given with zeros appended.
     """
     geometry, *operands = draw(case, seed=12)
-    geometry = geometry._replace(product_dtype=jnp.dtype(dtype))
+    geometry = geometry._replace(matmul_dtype=jnp.dtype(dtype))
     operands = [a.astype(dtype) for a in operands]
     for name, (a, b) in pairs(*operands).items():
         exact = lowering_native.MAPS[name](geometry, a.astype(float), b.astype(float))
