@@ -108,14 +108,14 @@ def losses(records: Sequence[Mapping[str, Any]], n_critic: int | None = None) ->
     return figure
 
 
-def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0, loss: str = "wgan") -> Figure | None:
+def wasserstein(records: Sequence[Mapping[str, Any]], weight_clip: float = 0.0, loss: str = "wgan") -> Figure | None:
     """The gap between the scores of reals and fakes against iterations, raw and smoothed.
 
     With a Wasserstein loss it is the critic's estimate of the distance; with any other the figure says that it is not.
 
     Args:
       records: as `read_metrics` gives them.
-      clip: bound of weight clipping, marked on both sides of 0; 0 when weights are not clipped.
+      weight_clip: bound of weight clipping, marked on both sides of 0; 0 when weights are not clipped.
       loss: the adversarial loss of the run, as its config names it.
 
     Returns:
@@ -133,15 +133,15 @@ def wasserstein(records: Sequence[Mapping[str, Any]], clip: float = 0.0, loss: s
         axes, steps, smooth(values, window), BLUE, label=_label("estimate" if loss == "wgan" else "score gap", window)
     )
     axes.axhline(0.0, color="black", linewidth=1.0, label="0")
-    if clip:
-        for bound, label in ((clip, f"weight clipping bounds, ±{clip:g}"), (-clip, None)):
+    if weight_clip:
+        for bound, label in ((weight_clip, f"weight clipping bounds, ±{weight_clip:g}"), (-weight_clip, None)):
             axes.axhline(bound, color=VERMILION, linestyle="--", linewidth=1.2, label=label)
         size = np.percentile(np.abs(values), 90)
-        if not 0.1 * clip < size < 10 * clip:
+        if not 0.1 * weight_clip < size < 10 * weight_clip:
             # Bounds and curve of very different size: linear around 0, logarithmic outside, shows both.
-            smaller = max(min(size, clip), 1e-3 * clip)
+            smaller = max(min(size, weight_clip), 1e-3 * weight_clip)
             axes.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(smaller)))
-    beyond = _limit(axes, values, (0.0, clip, -clip))
+    beyond = _limit(axes, values, (0.0, weight_clip, -weight_clip))
     axes.set(xlabel="iteration", ylabel="mean critic(real) - mean critic(generated)" + beyond)
     estimate = "Wasserstein distance, the critic's estimate"
     axes.set_title(estimate if loss == "wgan" else f"Score gap; no Wasserstein distance, since the loss is {loss}")

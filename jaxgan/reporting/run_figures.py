@@ -15,8 +15,7 @@ from jaxgan.config.legacy import present_fields
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.reporting import metric_curves as curves
-from jaxgan.reporting import sample_figures as gallery
+from jaxgan.reporting import metric_curves, sample_figures
 from jaxgan.runs.metrics_log import read_metrics
 
 if TYPE_CHECKING:
@@ -49,44 +48,46 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     records = read_metrics(run_dir)
     objective = present_fields(read_json(run_dir / "config.json")).get("objective", {})
     figures: dict[str, Figure | None] = {
-        "losses": curves.losses(records, objective.get("n_critic")),
-        "wasserstein": curves.wasserstein(records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")),
-        "metrics": curves.other_metrics(records),
+        "losses": metric_curves.losses(records, objective.get("n_critic")),
+        "wasserstein": metric_curves.wasserstein(
+            records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")
+        ),
+        "metrics": metric_curves.other_metrics(records),
     }
     snapshots = find_snapshots(run_dir / "samples", records)
     if snapshots:
-        figures["epoch_comparison"] = gallery.epoch_comparison(snapshots)
+        figures["epoch_comparison"] = sample_figures.epoch_comparison(snapshots)
         for milestone in MILESTONES:
             near = min(snapshots, key=lambda snapshot: abs(snapshot.epoch - milestone))
             if abs(near.epoch - milestone) < 0.5:
-                figures[f"samples_epoch_{milestone}"] = gallery.captioned_grid(near.load(16), near.title)
+                figures[f"samples_epoch_{milestone}"] = sample_figures.captioned_grid(near.load(16), near.title)
         last = snapshots[-1]
-        figures["samples_final"] = gallery.captioned_grid(last.load(16), f"{last.title}, iteration {last.step}")
+        figures["samples_final"] = sample_figures.captioned_grid(last.load(16), f"{last.title}, iteration {last.step}")
     real_path = run_dir / "samples" / "real.npy"
     if real_path.exists():
-        real = gallery.load_samples(real_path)
-        figures["training_samples"] = gallery.captioned_grid(real[:16], "training samples")
+        real = sample_figures.load_samples(real_path)
+        figures["training_samples"] = sample_figures.captioned_grid(real[:16], "training samples")
         if snapshots:
             record = read_json(run_dir / "samples" / "scaling.json")
             scaling = Scaling.from_dict(record) if record else None
-            figures["real_and_generated"] = gallery.real_and_generated(real, snapshots[-1].load(16), scaling)
+            figures["real_and_generated"] = sample_figures.real_and_generated(real, snapshots[-1].load(16), scaling)
     for path in sorted((run_dir / "samples").glob("interpolation*.npy")):
-        figures[path.stem] = gallery.strip(gallery.load_samples(path), path.stem.replace("_", " "))
+        figures[path.stem] = sample_figures.strip(sample_figures.load_samples(path), path.stem.replace("_", " "))
     folder = run_dir / "figures"
     written = [save(folder / f"{name}.png", figure) for name, figure in figures.items() if figure is not None]
     if len(snapshots) > 1:
-        written.append(gallery.progress_gif(folder / "progress.gif", snapshots))
+        written.append(sample_figures.progress_gif(folder / "progress.gif", snapshots))
     return written
 
 
 def interpolation_strip(path: str | os.PathLike, samples: np.ndarray, title: str = "interpolation") -> Path:
     """Writes samples `[K, ..., C]` on a path between latents as one labelled strip, replacing the file."""
-    return save(Path(path), gallery.strip(np.asarray(samples), title))
+    return save(Path(path), sample_figures.strip(np.asarray(samples), title))
 
 
-def find_snapshots(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[gallery.Snapshot]:
+def find_snapshots(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[sample_figures.Snapshot]:
     """Samples saved as `step_XXXXXXXX.npy`, oldest first, with the epochs that the metrics tell."""
-    steps, epochs = curves.series(records, "epoch", "step")
+    steps, epochs = metric_curves.series(records, "epoch", "step")
     if len(steps):
         # Samples may be newer than the last log line: epochs go on as they went.
         steps, epochs = np.append(steps, 2 * steps[-1]), np.append(epochs, 2 * epochs[-1])
@@ -95,7 +96,7 @@ def find_snapshots(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[g
         if match := re.fullmatch(r"step_(\d+)", path.stem):
             step = int(match[1])
             epoch = float(np.interp(step, [0.0, *steps], [0.0, *epochs]))
-            snapshots.append(gallery.Snapshot(step, epoch, path))
+            snapshots.append(sample_figures.Snapshot(step, epoch, path))
     return snapshots
 
 

@@ -11,8 +11,7 @@ from jaxgan.config.augmentation import Augmentation, DiffAugmentation
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.pictures import image_grid, write_grid
-from jaxgan.reporting import metric_curves as curves
-from jaxgan.reporting import sample_figures as gallery
+from jaxgan.reporting import metric_curves, sample_figures
 from jaxgan.reporting.preview import preview
 from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import find_snapshots, interpolation_strip, make_figures, save
@@ -66,32 +65,32 @@ def lines(axes):
 
 def test_smooth_keeps_lines_and_ignores_spikes():
     flat = np.full(60, 2.5)
-    np.testing.assert_allclose(curves.smooth(flat, 9), flat)
+    np.testing.assert_allclose(metric_curves.smooth(flat, 9), flat)
     ramp = np.arange(60.0)
-    np.testing.assert_allclose(curves.smooth(ramp, 9)[8:-8], ramp[8:-8])
+    np.testing.assert_allclose(metric_curves.smooth(ramp, 9)[8:-8], ramp[8:-8])
     spiked = flat.copy()
     spiked[[0, 30, 31]] = 1e6
-    np.testing.assert_allclose(curves.smooth(spiked, 9), flat)
-    assert curves.smooth(np.arange(3.0), 9).shape == (3,)
+    np.testing.assert_allclose(metric_curves.smooth(spiked, 9), flat)
+    assert metric_curves.smooth(np.arange(3.0), 9).shape == (3,)
     noise = np.random.default_rng(0).normal(size=500)
-    assert curves.smooth(noise, 21).std() < 0.35
+    assert metric_curves.smooth(noise, 21).std() < 0.35
 
 
 def test_losses_have_two_axes_against_epochs_and_marks_at_critic_updates():
-    left, right = curves.losses(records(30), n_critic=5).axes
+    left, right = metric_curves.losses(records(30), n_critic=5).axes
     assert left.get_xlabel() == "epoch"
     assert left.get_ylabel() == "generator loss" and right.get_ylabel() == "critic loss"
     (label,) = [name for name in lines(right) if "5 critic updates" in name]
     np.testing.assert_allclose(lines(right)[label], [r["critic_loss"] for r in records(30)])
     assert len(left.lines[0].get_xdata()) == 29, "the NaN is left out"
-    assert curves.losses([]) is None
+    assert metric_curves.losses([]) is None
 
 
 @pytest.mark.parametrize("size", [1.0, 0.01, 1e-5])
 def test_wasserstein_marks_zero_and_the_clipping_bounds_visibly(size):
     found = records(100, size)
     found[60]["wasserstein"] *= 1e4
-    figure = curves.wasserstein(found, clip=0.01)
+    figure = metric_curves.wasserstein(found, weight_clip=0.01)
     (axes,) = figure.axes
     heights = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
     assert heights == [0.0, 0.01, -0.01]
@@ -101,26 +100,26 @@ def test_wasserstein_marks_zero_and_the_clipping_bounds_visibly(size):
     assert (np.diff(pixels[:3]) > 20).all(), "bounds and 0 can be told apart"
     assert pixels[3] - pixels[1] > 20, "and so can curve and 0"
     assert (bottom <= pixels).all() and (pixels <= top).all()
-    assert len(curves.wasserstein(records(100), clip=0.0).axes[0].lines) == 3
+    assert len(metric_curves.wasserstein(records(100), weight_clip=0.0).axes[0].lines) == 3
 
 
 def test_outside_wasserstein_games_the_figure_says_that_it_is_only_the_gap():
-    (axes,) = curves.wasserstein(records(10), loss="hinge").axes
+    (axes,) = metric_curves.wasserstein(records(10), loss="hinge").axes
     assert axes.get_title() == "Score gap; no Wasserstein distance, since the loss is hinge"
-    (axes,) = curves.wasserstein(records(10), loss="wgan").axes
+    (axes,) = metric_curves.wasserstein(records(10), loss="wgan").axes
     assert axes.get_title().startswith("Wasserstein distance")
 
 
 def test_a_spike_does_not_flatten_the_curve_and_is_told():
     found = records(100)
     found[50]["critic_loss"] = 1e9
-    _, right = curves.losses(found).axes
+    _, right = metric_curves.losses(found).axes
     assert right.get_ylim()[1] < 100
     assert "beyond the axis: 1" in right.get_ylabel()
 
 
 def test_other_metrics_get_a_panel_each():
-    panels = [axes for axes in curves.other_metrics(records(30)).axes if axes.get_visible()]
+    panels = [axes for axes in metric_curves.other_metrics(records(30)).axes if axes.get_visible()]
     assert [axes.get_title() for axes in panels] == ["gradient penalty", "fd vgg16"]
     np.testing.assert_allclose(panels[1].lines[0].get_xdata(), [2.5, 5.0, 7.5])
 
@@ -132,8 +131,8 @@ def test_snapshots_know_their_epochs(run_dir):
 
 def test_epoch_comparison_shows_up_to_sixteen_moments_with_labels(tmp_path):
     np.save(tmp_path / "s.npy", samples(16, 8, 8, 3))
-    snapshots = [gallery.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(40)]
-    cells = gallery.epoch_comparison(snapshots).axes
+    snapshots = [sample_figures.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(40)]
+    cells = sample_figures.epoch_comparison(snapshots).axes
     titles = [axes.get_title() for axes in cells]
     assert len(titles) == 16 and titles[0] == "epoch 0" and titles[-1] == "epoch 39"
     assert cells[0].get_subplotspec().get_gridspec().get_geometry() == (4, 4)
@@ -143,7 +142,7 @@ def test_epoch_comparison_shows_up_to_sixteen_moments_with_labels(tmp_path):
 @pytest.mark.parametrize("shape", [(6, 8, 8, 3), (4, 6, 6, 6, 1), (5, 8, 8, 2)])
 def test_real_and_generated_in_original_units(shape):
     real, generated = samples(*shape), 0.5 * samples(*shape, seed=1)
-    figure = gallery.real_and_generated(real, generated, SCALING)
+    figure = sample_figures.real_and_generated(real, generated, SCALING)
     panels = [axes for axes in figure.axes if "distance" in axes.get_title()]
     assert len(panels) == shape[-1] and panels[-1].get_xlabel() == "µm"
     for channel, axes in enumerate(panels):
@@ -201,15 +200,15 @@ def test_damaged_files_are_named(run_dir, name):
 
 def test_volumes_in_every_gallery(tmp_path):
     volumes = samples(16, 6, 6, 6, 1)
-    save(tmp_path / "pair.png", gallery.real_and_generated(volumes, volumes, None))
+    save(tmp_path / "pair.png", sample_figures.real_and_generated(volumes, volumes, None))
     interpolation_strip(tmp_path / "strip.png", volumes[:10])
     np.save(tmp_path / "s.npy", volumes)
-    snapshots = [gallery.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(3)]
-    gallery.progress_gif(tmp_path / "movie.gif", snapshots)
+    snapshots = [sample_figures.Snapshot(i, float(i), tmp_path / "s.npy") for i in range(3)]
+    sample_figures.progress_gif(tmp_path / "movie.gif", snapshots)
     for name in ("pair.png", "strip.png", "movie.gif"):
         with Image.open(tmp_path / name) as picture:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
-    titles = [axes.get_title() for axes in gallery.strip(volumes[:10], "path").axes]
+    titles = [axes.get_title() for axes in sample_figures.strip(volumes[:10], "path").axes]
     assert titles[:10] == [f"{i / 9:.2f}" for i in range(10)]
 
 
