@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
+import optax
 
 Array = jax.Array
 
@@ -66,5 +66,4 @@ def classification(logits: Array, labels: Array) -> Array:
 
     Source: Odena et al. 2017, arXiv:1610.09585.
     """
-    log_probabilities = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
