@@ -20,6 +20,8 @@ from jaxgan.errors import InputError
 
 def parser() -> cli.ArgumentParser:
     """The flags."""
+    from jaxgan.inference.writers import FORMATS
+
     own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
     add = own.add_argument
     add("--checkpoint", required=True, type=cli.path, help="a run's folder, or one of its checkpoints")
@@ -35,8 +37,7 @@ def parser() -> cli.ArgumentParser:
         "--num_steps", type=cli.whole(2, cli.MOST_SAMPLES), default=10, help="samples of an interpolation (default: 10)"
     )
     add("--linear", action="store_true", help="interpolate along a straight line (default: great circle)")
-    formats = "grid,png,tiff8,tiff32,tiff01,tiff_units,npy,nifti"
-    add("--formats", default="grid,npy", help=f"any of {formats} (default: grid,npy)")
+    add("--formats", default="grid,npy", help=f"any of {','.join(FORMATS)} (default: grid,npy)")
     add("--overwrite", action="store_true", help="replace files that exist")
     return own
 
