@@ -187,7 +187,7 @@ def fetch(data, draw):
     return draw
 
 
-@pytest.mark.parametrize(("generator", "critic"), games())
+@pytest.mark.parametrize(("generator", "critic"), list(games()))
 def test_the_state_keeps_its_structure_and_four_devices_give_the_changes_of_one(generator, critic):
     config = make(generator, critic)
     (gan, state), (alone, state_alone) = (build_gan(config, CLASSES, 10, axis) for axis in (parallel.AXIS, None))
