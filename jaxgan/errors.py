@@ -6,6 +6,12 @@ class InputError(ValueError):
 
     The message is one line that names the field or the file and the way out. The command-line scripts
     print it as `error: <message>` on stderr and exit with status 2; from Python it is a `ValueError`.
+
+    Example:
+      >>> import jaxgan
+      >>> jaxgan.Config.from_dict({"train": {"batch_size": 0}})
+      Traceback (most recent call last):
+      jaxgan.errors.InputError: config.train.batch_size=0 is not valid: give a value above 0
     """
 
     def __init__(self, message: str):

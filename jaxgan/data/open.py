@@ -214,6 +214,11 @@ def open_data(
 
     Raises:
       InputError: nothing usable lies there.
+
+    Example:
+      >>> digits = open_data("mnist", "demo")
+      >>> digits.size, digits.shape
+      (5000, (28, 28, 1))
     """
     config = as_config(config)
     if str(data_dir) == "demo":

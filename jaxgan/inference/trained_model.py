@@ -60,6 +60,11 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
 
     Raises:
       InputError: no such run or step, or no readable checkpoint.
+
+    Example:
+      >>> model = load_trained_model("runs/digits", step="latest")
+      >>> model.step, model.scaling.low, model.scaling.high
+      (1, 0.0, 255.0)
     """
     run_dir, number, best = find(path, step)
     with Checkpoints(run_dir) as checkpoints:
@@ -121,6 +126,11 @@ def generate_samples(
 
     Raises:
       InputError: n below 1, labels that the model does not have, a truncation of 0 or less.
+
+    Example:
+      >>> samples = generate_samples(load_trained_model("runs/digits"), 3, seed=1)
+      >>> samples.shape, samples.dtype
+      ((3, 28, 28, 1), dtype('float32'))
     """
     if n < 1:
         raise InputError(f"--num_samples {n} is not valid: ask for at least 1")
@@ -145,6 +155,10 @@ def generate_interpolation(
 
     Raises:
       InputError: fewer than 2 steps, or a label that the model does not have.
+
+    Example:
+      >>> generate_interpolation(load_trained_model("runs/digits"), num_steps=5).shape
+      (5, 28, 28, 1)
     """
     _check_seed(seed)
     ends = latents(seed, 2, model.config.generator.latent_dim)

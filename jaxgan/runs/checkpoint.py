@@ -235,7 +235,7 @@ def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int
         run_dir = path.parent if path.name == FOLDER else path
     folder = run_dir / FOLDER
     if not folder.is_dir():
-        raise InputError(f"{path} is not a run with checkpoints: give the folder that train.py wrote (--workdir)")
+        raise InputError(f"{path} is not a run with checkpoints: give the folder of a run (what --workdir named)")
     steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
     if not steps:
         raise InputError(f"{folder} holds no checkpoint yet: train first")

@@ -64,6 +64,14 @@ def train(
       InputError: data, batch size, folder or checkpoint do not fit, or another process trains in the folder.
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
       FloatingPointError: a loss or a gradient is not finite, and the run was not sent back (`config.train.on_nan`).
+
+    Example:
+      >>> networks = {"generator": {"widths": (4, 4)}, "critic": {"widths": (4, 4)}}
+      >>> length = {"iterations": 1, "batch_size": 8, "num_samples": 4}
+      >>> run = train({**networks, "train": length}, "runs/digits", "demo")
+      step 1 (epoch 0.01): runs/digits/samples/step_00000001.png
+      >>> sorted(path.name for path in run.iterdir() if path.suffix in (".json", ".html"))
+      ['config.json', 'data.json', 'report.html']
     """
     config = as_config(config)
     run_dir = Path(workdir)
