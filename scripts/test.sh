@@ -3,7 +3,7 @@
 #   bash scripts/test.sh                     what a change must pass
 #   bash scripts/test.sh --parity            also the comparisons with public implementations (installs PyTorch)
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
-#   bash scripts/test.sh tests/test_step.py  only some tests; further arguments go to pytest
+#   bash scripts/test.sh tests/gan             only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 marks="not parity"
