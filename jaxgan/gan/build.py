@@ -12,10 +12,10 @@ from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
+from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.growth import Growth, sampler
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
-from jaxgan.gan.step import GAN, Augment
 from jaxgan.models import build_critic, build_generator, couples_samples
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES

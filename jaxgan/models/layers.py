@@ -65,7 +65,8 @@ class Layer(nn.Module):
         y = y.astype(self.activation_dtype)
         if not self.use_bias:
             return y
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+        return y + jnp.expand_dims(bias, range(y.ndim - 1))
 
 
 class Conv(Layer):

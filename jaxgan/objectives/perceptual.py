@@ -46,7 +46,7 @@ def vgg16_features(params: Mapping[str, Mapping[str, Any]], pictures: Array) -> 
       params: `Conv_0` ... `Conv_6`, each with `kernel` `[3, 3, in, out]` and `bias` `[out]`.
       pictures: float32 `[N, H, W, 3]` in [-1, 1].
     """
-    x = (pictures - jnp.asarray(_SHIFT)) / jnp.asarray(_SCALE)
+    x = (pictures - jnp.asarray([[[_SHIFT]]])) / jnp.asarray([[[_SCALE]]])
     index, found = 0, []
     for stage, depth in enumerate(STAGES):
         if stage:
@@ -54,7 +54,7 @@ def vgg16_features(params: Mapping[str, Mapping[str, Any]], pictures: Array) -> 
         for _ in range(depth):
             layer = params[f"Conv_{index}"]
             kernel, bias = (jnp.asarray(layer[part]) for part in ("kernel", "bias"))
-            x = jax.nn.relu(conv(x, kernel, stride=1, padding="SAME") + bias)
+            x = jax.nn.relu(conv(x, kernel, stride=1, padding="SAME") + bias.reshape(1, 1, 1, -1))
             index += 1
         found.append(x)
     return found

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from jaxgan import parallel
-from jaxgan.gan.step import GAN, train_many
+from jaxgan.gan.game import GAN
+from jaxgan.gan.step import train_many
 
 
 class Programs:

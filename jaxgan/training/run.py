@@ -11,8 +11,8 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset, describe_data
 from jaxgan.evaluation import Evaluator
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.game import GAN
 from jaxgan.gan.state import GANState
-from jaxgan.gan.step import GAN
 from jaxgan.runs.checkpoint import into_state
 from jaxgan.training.best import BestTracker
 from jaxgan.training.frozen import perceptual_features

@@ -12,8 +12,9 @@ from jaxgan.augment import adaptive
 from jaxgan.augment.diffaugment import augment_both
 from jaxgan.config import Config
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.state import GANState, NetState
-from jaxgan.gan.step import GAN, Augment, train_many
+from jaxgan.gan.step import train_many
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import PENALTIES
 from jaxgan.runs.checkpoint import Checkpoints, into_state

@@ -12,7 +12,8 @@ from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.step import GAN, Augment, critic_update, generator_update, train_many, train_step
+from jaxgan.gan.game import GAN, Augment
+from jaxgan.gan.step import critic_update, generator_update, train_many, train_step
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
 BATCH, CLASSES = 8, 3

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxgan.gan.game import GAN
 from jaxgan.gan.state import GANState, NetState
-from jaxgan.gan.step import GAN, train_many
+from jaxgan.gan.step import train_many
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import PENALTIES
 
