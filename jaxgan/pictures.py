@@ -88,7 +88,9 @@ def image_grid(samples: np.ndarray, columns: int | None = None, pad: int = 2) ->
     return grid
 
 
-def labelled_grid(samples: np.ndarray, labels: Sequence[int], columns: int | None = None, pad: int = 2) -> np.ndarray:
+def labelled_grid(
+    samples: np.ndarray, labels: Sequence[int] | np.ndarray, columns: int | None = None, pad: int = 2
+) -> np.ndarray:
     """A grid with one block of rows per class, in rising order, and the class in the left margin.
 
     Args:
@@ -134,13 +136,13 @@ def write_grid(
     samples: np.ndarray,
     columns: int | None = None,
     overwrite: bool = False,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
 ) -> Path:
     """Writes samples as one PNG: `image_grid`, or `labelled_grid` when there are labels."""
     return write_png(path, grid(samples, columns, labels), overwrite)
 
 
-def grid(samples: np.ndarray, columns: int | None, labels: Sequence[int] | None) -> np.ndarray:
+def grid(samples: np.ndarray, columns: int | None, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
     """`image_grid`, or `labelled_grid` when there are labels."""
     return image_grid(samples, columns) if labels is None else labelled_grid(samples, labels, columns)
 

@@ -123,7 +123,7 @@ def markdown(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def draw(output: Path, results: dict[str, list[dict[str, Any]]]) -> Path:
     """Grids of the first seed of every row side by side, in the order of the table, on white."""
-    grids = []
+    grids: list[np.ndarray] = []
     for row, seeds in results.items():
         samples = np.load(output / row / f"seed{seeds[0]['seed']}" / quality_row.SAMPLES, allow_pickle=False)
         grid = image_grid(samples[:36], columns=6)

@@ -63,7 +63,7 @@ def train_peer(
         step()
         steps += 1
     generator.eval()
-    samples = []
+    samples: list[np.ndarray] = []
     with torch.no_grad():
         while sum(map(len, samples)) < num_samples:
             samples.append(generator(torch.randn(50, latent_dim)).clamp(-1, 1).numpy())

@@ -100,10 +100,10 @@ def benchmark(args: Namespace) -> dict[str, Any]:
             check(config)
 
     if args.target:
-        report = _compiled(find_target(args.target), presets, precisions, args.batch_size, "plain" in compare)
+        compiled = _compiled(find_target(args.target), presets, precisions, args.batch_size, "plain" in compare)
         if output is not None:
-            files.write_json(output, report)
-        return report
+            files.write_json(output, compiled)
+        return compiled
     peaks = {precision: matrix_peak(precision) for precision in precisions}
     report: dict[str, Any] = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))

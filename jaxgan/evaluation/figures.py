@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,17 +12,20 @@ from jaxgan.data.scaling import Scaling
 from jaxgan.evaluation.evaluate import Evaluation
 from jaxgan.evaluation.sources import Source
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SHOWN = 8
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> Figure:
     # The object interface needs no display and leaves the caller's matplotlib state alone.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
-def histogram_figure(evaluation: Evaluation, scaling: Scaling | None):
+def histogram_figure(evaluation: Evaluation, scaling: Scaling | None) -> Figure:
     """Densities of the values of both sets, in original units, over 128 bins."""
     low, high, units = (scaling.low, scaling.high, scaling.units) if scaling else (-1.0, 1.0, "")
     figure = _figure(6, 4)
@@ -36,7 +41,7 @@ def histogram_figure(evaluation: Evaluation, scaling: Scaling | None):
     return figure
 
 
-def spectrum_figure(evaluation: Evaluation):
+def spectrum_figure(evaluation: Evaluation) -> Figure:
     """Mean power against spatial frequency, both sets."""
     figure = _figure(6, 4)
     axes = figure.subplots()
@@ -57,7 +62,7 @@ def _shown(image: np.ndarray) -> np.ndarray:
     return image if image.shape[-1] == 3 else image[..., 0]
 
 
-def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generated: Source):
+def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generated: Source) -> Figure:
     """The generated samples that lie closest to a training image, above these, with the distances."""
     found = evaluation.copies[space]
     chosen = np.argsort(found.distance, kind="stable")[:SHOWN]
@@ -77,7 +82,7 @@ def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generate
     return figure
 
 
-def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dict[str, object]:
+def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dict[str, Figure]:
     """Every figure that the evaluation has the data for, by name."""
     figures = {}
     if "histogram" in evaluation.metrics:
@@ -89,6 +94,6 @@ def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dic
     return figures
 
 
-def figure_paths(output: Path, figures: dict[str, object]) -> dict[str, Path]:
+def figure_paths(output: Path, figures: Mapping[str, object]) -> dict[str, Path]:
     """Where the figures of a report go: `<output's stem>_<name>.png` beside it."""
     return {name: output.with_name(f"{output.stem}_{name}.png") for name in figures}

@@ -40,7 +40,7 @@ def write_samples(
     provenance: Mapping[str, Any] | None = None,
     stem: str = "sample",
     overwrite: bool = False,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
 ) -> list[Path]:
     """Writes samples in any of `FORMATS`; either every file appears or none does.
 

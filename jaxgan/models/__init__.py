@@ -30,7 +30,7 @@ class Network(NamedTuple):
     check: Callable[..., None] = lambda section, settings, shape: None
     options: tuple[str, ...] = ()
     grows: bool = False
-    couples: Callable[[GeneratorConfig | CriticConfig], bool] = lambda settings: settings.norm == "batch"
+    couples: Callable[[Any], bool] = lambda settings: settings.norm == "batch"
 
 
 _RESIDUAL = ("equalized", "resample", "attention", "branch_start")

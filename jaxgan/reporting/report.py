@@ -141,7 +141,7 @@ def _metric_rows(records: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
 def _sections(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The nested config as sections of fields; fields outside any section come first, under "run"."""
     loose = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
-    sections = {name: value for name, value in config.items() if isinstance(value, Mapping)}
+    sections = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
     return {"run": loose, **sections} if loose else sections
 
 

@@ -75,8 +75,9 @@ def train(
     """
     config = as_config(config)
     run_dir = Path(workdir)
-    dataset = data
-    if not isinstance(data, Dataset):
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
         dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
     evaluator = check_fit(config, dataset)
     with _locked(run_dir):

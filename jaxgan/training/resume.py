@@ -164,7 +164,7 @@ def resume_tracker(start: ResumePoint, config: Config, run_dir: Path, total: int
         best.patience_from = start.step
     best.complete = best.stopped_early = False
     same_metric = (settings.best_metric, settings.best_direction) == (before.best_metric, before.best_direction)
-    if start.record and not (same_metric and start.origin.resolve() == run_dir.resolve()):
+    if start.record and not (same_metric and start.origin is not None and start.origin.resolve() == run_dir.resolve()):
         # The best so far was judged by something else, or lies in another folder.
         best = BestTracker(patience_from=start.step)
     return best

@@ -198,13 +198,18 @@ def test_the_state_keeps_its_structure_and_four_devices_give_the_changes_of_one(
         *(s._replace(step=jnp.int32(2)) for s in (state, state_alone)),
     )
     draws = reals(1)
-    shaped = jax.eval_shape(partial(train_step, alone, load_batch), state_alone, (), jax.tree.map(lambda x: x[0], draws))[0]
+    shaped = jax.eval_shape(
+        partial(train_step, alone, load_batch), state_alone, (), jax.tree.map(lambda x: x[0], draws)
+    )[0]
     assert jax.tree.structure(shaped) == jax.tree.structure(state_alone)
     assert [(s.shape, s.dtype) for s in jax.tree.leaves(shaped)] == [
         (leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state_alone)
     ]
     assert jax.local_device_count() == 4
-    many, one = parallel.map_train(partial(train_many, gan, load_batch)), jax.jit(partial(train_many, alone, load_batch))
+    many, one = (
+        parallel.map_train(partial(train_many, gan, load_batch)),
+        jax.jit(partial(train_many, alone, load_batch)),
+    )
     start = jax.tree.map(np.asarray, state_alone)
     after, _ = many(parallel.replicate(state), (), parallel.split_batch(draws), np.int32(1))
     expected, _ = one(state_alone, (), draws, np.int32(1))

@@ -136,7 +136,7 @@ def list_npz(source: Path, labelled: bool | None = None, spatial_rank: int | Non
         else:
             labels = None
         splits[split] = stack_entries(source, images, labels, prefix=f"{split}_images")
-    if not splits:
+    if not splits or rank is None:
         raise InputError(f"{source}: holds no image; download it again")
     return Collection(source, rank, splits, tuple(str(c) for c in range(top + 1)), (source,))
 

@@ -74,7 +74,8 @@ def list_folder(
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds the images")
-    files, ignored = [], []
+    files: list[Path] = []
+    ignored: list[tuple[str, str]] = []
     for path in walk(root, ignored):
         if path.name.startswith("."):
             ignored.append((str(path), "hidden file"))

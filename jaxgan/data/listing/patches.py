@@ -165,7 +165,8 @@ class _SlideStain:
     def __init__(self, path: Path, level: int, side: int):
         self.corners: list[tuple[int, int]] = []
         self._path, self._level, self._side = path, level, side
-        self._lock, self._known, self._stain = threading.Lock(), False, None
+        self._lock, self._known = threading.Lock(), False
+        self._stain: Stain | None = None
 
     def __call__(self) -> Stain | None:
         with self._lock:

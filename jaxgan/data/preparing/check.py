@@ -154,7 +154,8 @@ def _values(statistics: Statistics) -> list[str]:
 
 
 def _scaling_problems(statistics: Statistics, dataset: Dataset) -> list[str]:
-    scaling, problems = dataset.scaling, []
+    scaling = dataset.scaling
+    problems: list[str] = []
     if statistics.count == 0:
         return problems
     filled = (statistics.high - statistics.low) / (scaling.high - scaling.low)

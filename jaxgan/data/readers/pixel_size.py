@@ -31,8 +31,8 @@ def pixel_size(file, spatial_rank: int) -> tuple[float, ...] | None:
     else:
         sizes = {axis: size for axis, size in _from_tags(file).items() if size < _COARSEST_DOTS}
     wanted = [sizes.get(axis) for axis in "ZYX"[-spatial_rank:]]
-    known = all(size is not None and 0 < size < math.inf for size in wanted)
-    return tuple(wanted) if known else None
+    known = tuple(size for size in wanted if size is not None and 0 < size < math.inf)
+    return known if len(known) == len(wanted) else None
 
 
 def stack_affine(spacing: tuple[float, ...] | None) -> np.ndarray:

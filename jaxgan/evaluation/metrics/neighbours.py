@@ -71,4 +71,5 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int, *, skip_self: bool = False) ->
         tuple(np.asarray(part)[:count] for part in _nearest(block, y_device, start, k=k, skip_self=skip_self))
         for start, count, block in _rows(x)
     ]
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+    distances, places = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return distances, places

@@ -54,7 +54,7 @@ def _measure(report: Report) -> None:
         for a in axes
     ]
     for name in results[0]:
-        report.add(name, np.mean([r[name] for r in results]), k=NEIGHBOURS)
+        report.add(name, float(np.mean([r[name] for r in results])), k=NEIGHBOURS)
 
 
 PRDC = Metric(

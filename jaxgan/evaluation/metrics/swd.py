@@ -121,7 +121,7 @@ def _measure(report: Report) -> None:
     levels = sliced_wasserstein(report.real.patches, report.generated.patches)
     details = {"per_level": levels, "levels": " ".join(f"{level:.3g}" for level in levels)}
     used = [len(s.patches[0]) for s in (report.real, report.generated)]
-    report.add("swd", np.mean(levels), details, normalised_by="real deviation", images_used=used)
+    report.add("swd", float(np.mean(levels)), details, normalised_by="real deviation", images_used=used)
 
 
 SWD = Metric(
