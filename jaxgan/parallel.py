@@ -126,7 +126,7 @@ def _devices(count: int | None) -> list[jax.Device]:
 
 def map_train(
     train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]], devices: int | None = None, data_axes: Tree = None
-) -> Callable[..., tuple[Tree, Tree]]:
+) -> jax.stages.Wrapped:
     """`train_many(state, data, batch_refs, count)` over this process's devices: one compiled, donated program.
 
     The returned function takes `batch_refs` as `split_batch` lays them out; state, metrics and count are replicated.
@@ -152,7 +152,7 @@ def shard_train(
     train_many: Callable[[Tree, Tree, Tree, Any], tuple[Tree, Tree]],
     devices: Sequence[jax.Device] | None = None,
     data_axes: Tree = None,
-) -> Callable[..., tuple[Tree, Tree]]:
+) -> jax.stages.Wrapped:
     """The twin of `map_train` as `jit(shard_map)`: same arguments, same bits, and `.lower` also for devices that are
     only described (see `benchmark.targets`), from arguments that have shapes alone.
 

@@ -165,6 +165,6 @@ def _gamma(draws: list[jax.Array], image: jax.Array, config: Augmentation) -> ja
     return curve * 2.0 - 1.0
 
 
-def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+def _matmul(a: jax.Array | np.ndarray, b: jax.Array | np.ndarray) -> jax.Array:
     """Small float32 product; the default on TPU and GPU would round colours to bfloat16 or TF32."""
     return jnp.matmul(jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32), precision="highest")

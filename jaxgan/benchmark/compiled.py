@@ -20,6 +20,7 @@ from jaxgan.benchmark.targets import Target, stay_on_host
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.game import GAN
 from jaxgan.gan.step import train_many
 from jaxgan.ops.conv import lowering
 
@@ -79,7 +80,7 @@ def compile_for(target: Target, config: Config, num_classes: int, plain: bool = 
     parallel.check_batch_size(config.train.batch_size, config.train.accumulate, target.count)
     stay_on_host()
     devices = target.devices()
-    gan = None
+    gan: GAN  # set by build
 
     def build():
         nonlocal gan

@@ -60,9 +60,17 @@ def _computations(text: str) -> tuple[dict[str, list[tuple[str, str, str]]], str
     return bodies, entry
 
 
+def _first(pattern: str, line: str) -> str:
+    """The group of a pattern that every line of this kind has."""
+    found = re.search(pattern, line)
+    if found is None:
+        raise ValueError(f"no {pattern} in the compiler's text: {line.strip()[:200]}")
+    return found[1]
+
+
 def _called(operation: str, line: str, bodies: dict) -> Iterator[tuple[str, int]]:
     if operation == "while":
-        yield re.search(r"body=%?([\w.\-]+)", line)[1], _trips(line, bodies)
+        yield _first(r"body=%?([\w.\-]+)", line), _trips(line, bodies)
     elif operation == "conditional":
         for group in re.findall(r"(?:branch_computations=\{|true_computation=|false_computation=)([^}=]*)", line):
             yield from ((name, 1) for name in re.findall(r"%([\w.\-]+)", group))
@@ -74,7 +82,7 @@ def _trips(line: str, bodies: dict) -> int:
     """How often a loop runs: as its text says, or as its condition counts, from zero to a constant; else once."""
     if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', line):
         return int(known[1])
-    condition = "\n".join(text for _, _, text in bodies[re.search(r"condition=%?([\w.\-]+)", line)[1]])
+    condition = "\n".join(text for _, _, text in bodies[_first(r"condition=%?([\w.\-]+)", line)])
     below = re.search(r"compare\(%[\w.\-]+, %([\w.\-]+)\), direction=LT", condition)
     limit = below and re.search(rf"%{re.escape(below[1])} = \S+ constant\((\d+)\)", condition)
     return int(limit[1]) if limit else 1
@@ -87,8 +95,8 @@ def cudnn_calls(text: str) -> Counter[Call]:
     for _, operation, line, times in instructions(text):
         target = re.search(r'custom_call_target="__cudnn\$(conv\w+)"', line)
         if operation == "custom-call" and target:
-            first = re.search(r"custom-call\((?:[^%)]*)%([\w.\-]+)", line)[1]
-            window = re.search(r"window=\{([^}]*)\}", line)[1]
+            first = _first(r"custom-call\((?:[^%)]*)%([\w.\-]+)", line)
+            window = _first(r"window=\{([^}]*)\}", line)
             form = "dilated" if "dilate" in window else "strided" if "stride" in window else "unit"
             calls[Call(target[1], types.get(first, "?"), form)] += times
     return calls

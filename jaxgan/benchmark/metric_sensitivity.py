@@ -77,10 +77,13 @@ def sensitivity(
         raise ValueError(f"{dataset.size} images are too few for count={count}")
     parts = [order[:count], order[count : 2 * count], order[-count:]]
     real, first, second = (dataset.scaling.decode(dataset.read(p)) for p in parts)
+    if dataset.labels is None:
+        raise ValueError("the images need labels")
     labels = dataset.labels[parts[1]]
     sets = {"clean": first, "clean 2": second}
     sets |= {name: np.clip(spoil(first, labels, real), -1, 1) for name, spoil in SPOILERS.items()}
-    values, reference = {}, [real]
+    values: dict[str, dict[str, float]] = {}
+    reference = [real]
     metrics = (*default_metrics(), "nearest") if metrics is None else metrics
     for name, images in sets.items():
         evaluation = evaluate(reference, [images], metrics, extractor=extractor, scaling=dataset.scaling)
@@ -91,8 +94,9 @@ def sensitivity(
 def seen(values: dict[str, dict[str, float]], metric: str, column: str) -> bool:
     """Whether a metric tells a spoilt set from a clean one: off by three times the clean sets' noise, and by 10%."""
     clean = [values[name][metric] for name in ("clean", "clean 2")]
-    step = abs(values[column][metric] - np.mean(clean))
-    return bool(step > max(3 * abs(clean[0] - clean[1]), 0.1 * abs(np.mean(clean)), 1e-6))
+    mean = float(np.mean(clean))
+    step = abs(values[column][metric] - mean)
+    return step > max(3 * abs(clean[0] - clean[1]), 0.1 * abs(mean), 1e-6)
 
 
 def markdown(values: dict[str, dict[str, float]]) -> str:

@@ -11,6 +11,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+from jax.core import ShapedArray
 from jax.extend import core
 from jax.interpreters import partial_eval
 
@@ -46,8 +47,8 @@ def products(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[Product]:
             yield _convolution(eqn, times)
         elif name == "dot_general":
             (left, _), _ = params["dimension_numbers"]
-            summed = prod(eqn.invars[0].aval.shape[axis] for axis in left)
-            yield Product("dot", 2 * summed * eqn.outvars[0].aval.size, _bytes(eqn), times)
+            summed = prod(_array(eqn.invars[0]).shape[axis] for axis in left)
+            yield Product("dot", 2 * summed * _array(eqn.outvars[0]).size, _bytes(eqn), times)
         elif name == "cond":
             branches = [list(products(branch.jaxpr, times)) for branch in params["branches"]]
             if platforms := params.get("branches_platforms"):
@@ -79,17 +80,22 @@ def roofline_seconds(found: list[Product], peak: float, bandwidth: float) -> flo
     return sum(product.times * max(product.flops / peak, product.bytes / bandwidth) for product in found)
 
 
-def _bytes(eqn) -> int:
-    size = max(operand.aval.dtype.itemsize for operand in eqn.invars)
-    return size * sum(operand.aval.size for operand in (*eqn.invars, *eqn.outvars))
+def _array(operand: core.Var | core.Literal) -> ShapedArray:
+    assert isinstance(operand.aval, ShapedArray)  # products are of arrays
+    return operand.aval
 
 
-def _convolution(eqn, times: int) -> Product:
-    params, (lhs, rhs), out = eqn.params, eqn.invars, eqn.outvars[0].aval
+def _bytes(eqn: core.JaxprEqn) -> int:
+    size = max(_array(operand).dtype.itemsize for operand in eqn.invars)
+    return size * sum(_array(operand).size for operand in (*eqn.invars, *eqn.outvars))
+
+
+def _convolution(eqn: core.JaxprEqn, times: int) -> Product:
+    params, (lhs, rhs), out = eqn.params, map(_array, eqn.invars), _array(eqn.outvars[0])
     layout = params["dimension_numbers"]
     images, taps, results = (
         [aval.shape[axis] for axis in spec[2:]]
-        for aval, spec in ((lhs.aval, layout.lhs_spec), (rhs.aval, layout.rhs_spec), (out, layout.out_spec))
+        for aval, spec in ((lhs, layout.lhs_spec), (rhs, layout.rhs_spec), (out, layout.out_spec))
     )
     axes = zip(
         images, taps, results, params["window_strides"], params["padding"],
@@ -97,7 +103,7 @@ def _convolution(eqn, times: int) -> Product:
     )  # fmt: skip
     met = prod(_meetings(*axis) for axis in axes)
     batch, features = (out.shape[axis] for axis in layout.out_spec[:2])
-    inputs = rhs.aval.shape[layout.rhs_spec[1]]
+    inputs = rhs.shape[layout.rhs_spec[1]]
     form = "Cx" if max(params["lhs_dilation"]) > 1 else "Cw" if max(params["rhs_dilation"]) > 1 else "C"
     return Product(form, 2 * met * batch * features * inputs, _bytes(eqn), times)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from jaxgan.config import Config
@@ -135,13 +136,14 @@ class TorchWorkload:
 def _norm(kind: str, channels: int, rank: int) -> Any:
     from torch import nn
 
-    return {
+    kinds: dict[str, Callable[[], Any]] = {
         "none": nn.Identity,
         "batch": lambda: (nn.BatchNorm2d if rank == 2 else nn.BatchNorm3d)(channels),
         "layer": lambda: nn.GroupNorm(1, channels),
         "instance": lambda: (nn.InstanceNorm2d if rank == 2 else nn.InstanceNorm3d)(channels, affine=True),
         "group": lambda: nn.GroupNorm(min(32, channels), channels),
-    }[kind]()
+    }
+    return kinds[kind]()
 
 
 def _generator(config: Config, classes: int) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.game import GAN
 from jaxgan.gan.step import critic_update, generator_update, train_many
 from jaxgan.ops.conv import lowering
 
@@ -68,6 +69,7 @@ class Workload:
         self._call = mapped.lower(self._state, self._data, self._batch_refs, iterations).compile()
         self.compile_seconds = time.perf_counter() - began
         used = self._call.memory_analysis()
+        assert used is not None  # CPU, GPU and TPU all tell it
         self.memory_bytes = (
             used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
         )
@@ -128,7 +130,7 @@ def work(config: Config) -> tuple[float, float]:
     The updates are counted one by one as lowered to native convolutions: XLA counts the body of a loop once, and matrix
     products that stand for a convolution may do more work than it.
     """
-    gan = None
+    gan: GAN  # set by build
 
     def build():
         nonlocal gan
@@ -144,6 +146,7 @@ def work(config: Config) -> tuple[float, float]:
     with lowering("plain"):
         for update, times in repeats:
             cost = jax.jit(partial(update, gan.at(math.inf))).lower(state, real, labels).cost_analysis()
+            assert cost is not None  # XLA counts for CPU, GPU and TPU alike
             flops += times * cost["flops"]
             moved += times * cost["bytes accessed"]
     return flops, moved

@@ -39,7 +39,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
     goal = find_target(target) if target else None
     if goal:
         stay_on_host()
-    parallel.check_batch_size(config.train.batch_size, config.train.accumulate, goal and goal.count)
+    parallel.check_batch_size(config.train.batch_size, config.train.accumulate, goal.count if goal else None)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
         from jaxgan.data.open import open_data
@@ -78,6 +78,7 @@ def _memory(config: Config, num_classes: int) -> str:
         parallel.map_train(partial(train_many, gan.at(inf), load_batch)).lower(state, (), batch_refs, 1).compile()
     )
     used = compiled.memory_analysis()
+    assert used is not None  # CPU, GPU and TPU all tell it
     total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
     arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     return f"memory of one step: {total / 2**20:.1f} MiB a device, of which the state is {arrays / 2**20:.1f} MiB"

@@ -10,7 +10,7 @@ import numpy as np
 BINS = 65536
 
 
-def count_values(images: jax.Array, weights: jax.Array, bins: int = BINS) -> jax.Array:
+def count_values(images: jax.Array | np.ndarray, weights: jax.Array | np.ndarray, bins: int = BINS) -> jax.Array:
     """Histogram of a batch over [-1, 1]; pure, for use inside `jit`.
 
     Args:

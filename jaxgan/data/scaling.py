@@ -145,6 +145,7 @@ def choose(
         low, high = statistics.low, statistics.high
     elif policy == "percentile":
         low, high = (statistics.quantiles[p] for p in shares)
+    assert low is not None and high is not None  # "fixed" gives both, and every other policy sets them
     if not low < high:
         raise InputError(
             f"scaling={policy!r}: low={low:g} is not below high={high:g}; the images are constant, or choose "

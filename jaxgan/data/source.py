@@ -7,8 +7,7 @@ stored dtype ahead of time and sends them. The step turns any reference into flo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,6 +72,14 @@ class ShardedSource(ResidentSource):
         return parallel.gather_rows(images, batch_ref)
 
 
+class _Stream(Protocol):
+    """What grain iterates with."""
+
+    def __next__(self) -> Tree: ...
+
+    def close(self) -> None: ...
+
+
 class StreamingSource:
     """The dataset read ahead of the step by Grain's threads.
 
@@ -95,16 +102,16 @@ class StreamingSource:
         self._layout = (n_critic, batch_size)
         self._local = parallel.local_batch(batch_size)
         self._threads, self._ahead = threads, ahead
-        self._stream: Iterator[Tree] | None = None
+        self._stream: _Stream | None = None
         self._next = -1
         self.data = ()
 
     def batch_refs(self, step: int, count: int, length: int) -> Tree:
         """(stored images `[length, n_critic, b, *S, C]`, labels or None) from iteration `step`; 0 from `count` on."""
-        if step != self._next:
+        if self._stream is None or step != self._next:
             self._stream = self._open(step)
-        self._next = step + count
-        parts = [next(self._stream) for _ in range(count)]
+        stream, self._next = self._stream, step + count
+        parts = [next(stream) for _ in range(count)]
         images = np.zeros((length, *parts[0][0].shape), parts[0][0].dtype)
         np.stack([part[0] for part in parts], out=images[:count])
         if self._dataset.labels is None:
@@ -124,7 +131,7 @@ class StreamingSource:
             self._stream.close()
         self._stream, self._next = None, -1
 
-    def _open(self, step: int) -> Iterator[Tree]:
+    def _open(self, step: int) -> _Stream:
         import grain  # Here, so that a resident run does not pay for its import.
 
         self.close()

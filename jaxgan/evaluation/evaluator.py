@@ -49,7 +49,8 @@ class Evaluator:
             raise InputError(f"evaluate.metrics: {', '.join(labelled)} needs labelled data: leave it out")
         self.num_samples = num_samples
         self._dataset, self._cache_dir, self._seed = dataset, cache_dir, seed
-        self._extractor = choose_extractor(inception_weights, cache_dir) if needs_extractor(self.metrics) else None
+        folder = None if cache_dir is None else Path(cache_dir)
+        self._extractor = choose_extractor(inception_weights, folder) if needs_extractor(self.metrics) else None
         self._real = dataset_source(dataset, MOST_REALS)
         self._summary: Summary | None = None
 

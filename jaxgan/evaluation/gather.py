@@ -19,7 +19,7 @@ from jaxgan.evaluation.metrics.spectrum import radial_power
 from jaxgan.evaluation.metrics.swd import patch_descriptors
 from jaxgan.evaluation.moments import add_moments, finish_moments, start_moments
 from jaxgan.evaluation.networks.extractor import Extractor
-from jaxgan.evaluation.stream import Reservoir, peek, rebatch
+from jaxgan.evaluation.stream import Batch, Reservoir, peek, rebatch
 from jaxgan.evaluation.summary import Summary
 
 MOST_FEATURES = 10_000
@@ -63,7 +63,9 @@ class _Gatherer:
         self.images = Reservoir(min(MOST_IMAGES, BYTES // (4 * numbers)))
         self.samples = Reservoir(min(MOST_SAMPLES, BYTES // (4 * numbers)))
         self.pixels = Reservoir(min(MOST_SEARCHED, int(BYTES / (4 * pixels))))
-        self.histogram, self.power, self.count = 0, 0.0, 0
+        self.histogram: np.ndarray = np.zeros((), np.int64)
+        self.power: np.ndarray = np.zeros(())
+        self.count = 0
 
     def take(self, batch, features, logits, statistics) -> None:
         n = batch.count
@@ -135,7 +137,7 @@ def summarise(name: str, batches: Iterable, needs: Iterable[str], extractor: Ext
     origin = None
     slices = (3 * 8 if len(shape) == 4 else 1) * (1 if shape[-1] == 3 else shape[-1])
     gatherer = _Gatherer(needs, shape, 4 * slices * extractor.width if extractor else 0)
-    pending = collections.deque()
+    pending: collections.deque[tuple[Batch, Any, Any, Any]] = collections.deque()
     has_logits = False
     for number, batch in enumerate(rebatch(name, batches, size, shape)):
         # Round robin over the devices; calls return before they are done, so that all devices work at once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 
@@ -19,10 +20,10 @@ def add_intervals(report: Report, metrics: list[Metric]) -> None:
     spread of these values and lies about the number itself, since with half as many samples a biased number (the
     Fréchet distance) is more biased.
     """
-    found = defaultdict(list)
+    found: dict[str, list[float]] = defaultdict(list)
     for draw in range(report.resamples):
-        real = report.real.subset(lambda count, draw=draw: half(count, 2 * draw))
-        generated = report.generated.subset(lambda count, draw=draw: half(count, 2 * draw + 1))
+        real = report.real.subset(partial(half, seed=2 * draw))
+        generated = report.generated.subset(partial(half, seed=2 * draw + 1))
         part = Report(real, generated, report.extractor, "", report.scaling, quick=True)
         for metric in metrics:
             part.measure(metric)
@@ -32,7 +33,9 @@ def add_intervals(report: Report, metrics: list[Metric]) -> None:
         measurement = report.metrics[name]
         if not np.isfinite(measurement.value) or not np.isfinite(values).any():
             continue
-        ends = np.clip(centred_interval(measurement.value, values), *value_of(name).bounds)
+        value = value_of(name)
+        assert value is not None  # the metric that measured it is registered
+        low, high = np.clip(centred_interval(measurement.value, values), *value.bounds)
         protocol = measurement.protocol | {"interval_by": f"95%, {report.resamples} random halves of both sets"}
-        interval = tuple(float(end) for end in ends)
+        interval = float(low), float(high)
         report.metrics[name] = dataclasses.replace(measurement, interval=interval, protocol=protocol)

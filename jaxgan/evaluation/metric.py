@@ -86,8 +86,8 @@ class Metric:
 
     def obstacle(self, extractor: Extractor | None) -> str | None:
         """Why it cannot be measured with this extractor; None when it can."""
-        if self.of_features and extractor is None:
-            return "no feature extractor"
+        if extractor is None:
+            return "no feature extractor" if self.of_features else None
         if "logits" in self.needs and extractor.name != "inception":
             return "the Inception Score needs --inception_weights"
         return None
@@ -158,6 +158,12 @@ class Report:
             "device": jax.devices()[0].device_kind,
         }
 
+    @property
+    def network(self) -> Extractor:
+        """The extractor, for metrics of features, which are not measured without one."""
+        assert self.extractor is not None
+        return self.extractor
+
     def measure(self, metric: Metric) -> None:
         """Enters all numbers of a metric; raises `CannotMeasure`."""
         self._metric = metric
@@ -176,9 +182,12 @@ class Report:
         **protocol,
     ) -> str:
         """Enters a number under the name of one of the metric's values; returns the name it is reported under."""
+        assert self._metric is not None  # set by `measure`, which calls what adds
         (record,) = (v for v in self._metric.values if v.name == value)
         name = record.named(self.extractor)
-        made_by = self.extractor.protocol(len(self.real.shape) - 1) if record.elsewhere else {"dtype": "float32"}
+        made_by: dict[str, Any] = {"dtype": "float32"}
+        if record.elsewhere:
+            made_by = self.network.protocol(len(self.real.shape) - 1)
         if interval is not None:
             protocol.setdefault("interval_by", f"95%, {self.resamples} bootstrap draws")
         self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol, interval)

@@ -18,7 +18,7 @@ class MomentSums(NamedTuple):
     """
 
     origin: jax.Array
-    count: jax.Array
+    rows: jax.Array
     first_high: jax.Array
     first_low: jax.Array
     second_high: jax.Array
@@ -60,7 +60,7 @@ def add_moments(sums: MomentSums, features: jax.Array, weights: jax.Array) -> Mo
     second = jnp.matmul(shifted.T, shifted, precision=jax.lax.Precision.HIGHEST)
     return MomentSums(
         sums.origin,
-        sums.count + jnp.sum(weights).astype(jnp.int32),
+        sums.rows + jnp.sum(weights).astype(jnp.int32),
         *_add(sums.first_high, sums.first_low, jnp.sum(shifted, axis=0)),
         *_add(sums.second_high, sums.second_low, second),
     )
@@ -68,10 +68,11 @@ def add_moments(sums: MomentSums, features: jax.Array, weights: jax.Array) -> Mo
 
 def finish_moments(parts: list[MomentSums]) -> Moments:
     """Joins the sums of all devices into float64 moments. The parts must share one origin."""
-    count = sum(int(part.count) for part in parts)
+    count = sum(int(part.rows) for part in parts)
 
     def total(high: str, low: str) -> np.ndarray:
-        return sum(np.asarray(getattr(p, high), np.float64) + np.asarray(getattr(p, low), np.float64) for p in parts)
+        each = (np.asarray(getattr(p, high), np.float64) + np.asarray(getattr(p, low), np.float64) for p in parts)
+        return sum(each, start=np.zeros(()))
 
     first, second = total("first_high", "first_low"), total("second_high", "second_low")
     cov = (second - np.outer(first, first) / count) / max(count - 1, 1)

@@ -171,7 +171,8 @@ def _range_flag(flag: str) -> str:
 def _scaling_of(flag, path, pixels: np.ndarray, value_range) -> Scaling:
     name = pixels.dtype.name
     if value_range is not None:
-        return Scaling(name, *map(float, value_range), policy="fixed")
+        low, high = map(float, value_range)
+        return Scaling(name, low, high, policy="fixed")
     if pixels.dtype.kind in "ui":
         info = np.iinfo(pixels.dtype)
         return Scaling(name, float(info.min), float(info.max))

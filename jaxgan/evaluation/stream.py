@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from jaxgan.errors import InputError
 SLACK = 1e-3
 
 
-class Batch(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Batch:
     """Images `[B, *shape]` of which the first `count` are real content, the rest padding.
 
     `labels` `[count]` int32 or None; `positions` `[count]`: the samples' places in the stream.
@@ -76,7 +77,9 @@ def rebatch(name: str, batches: Iterable, size: int, shape: tuple[int, ...]) -> 
     Raises:
       InputError: mixed shapes, values that are not finite or outside [-1, 1].
     """
-    images, labels, held, start = [], [], 0, 0
+    images: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    held = start = 0
 
     def give(count: int) -> Batch:
         nonlocal images, labels, held, start

@@ -70,7 +70,8 @@ class Summary:
         for axis, moments in enumerate(self.moments):
             arrays |= {f"mean_{axis}": moments.mean, f"cov_{axis}": moments.cov}
         with path.open("wb") as file:
-            np.savez(file, record=np.asarray(json.dumps(record)), **arrays)
+            # Its own argument, allow_pickle, is no name of an array.
+            np.savez(file, record=np.asarray(json.dumps(record)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path) -> Summary:

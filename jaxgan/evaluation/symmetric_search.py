@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from typing import NamedTuple
@@ -30,7 +31,8 @@ class Symmetry(NamedTuple):
         return "axes " + ",".join(("-" if b else "+") + str(a) for a, b in zip(self.axes, self.backwards, strict=True))
 
 
-class Neighbours(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
     """What the search found for each of M images.
 
     Attributes:

@@ -82,11 +82,12 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
                 ) from None
     config = Config.from_record(record["config"])
     class_names = tuple(record["data"]["class_names"])
-    gan = None
+    generator: ApplyFn  # set by build
 
     def build():
-        nonlocal gan
+        nonlocal generator
         gan, state = build_gan(config, len(class_names))
+        generator = gan.generator
         return state
 
     state = into_state(arrays, jax.eval_shape(build))
@@ -100,7 +101,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         data_fingerprint=record["data"]["fingerprint"],
         affine=None if affine is None else np.asarray(affine),
         spacing=None if spacing is None else tuple(spacing),
-        generator=gan.generator,
+        generator=generator,
         params=state.ema_params,
         stats=state.ema_stats,
     )
@@ -192,6 +193,6 @@ def _check_seed(seed: int) -> None:
         raise InputError(f"--seed {seed} is not valid: give 0 to 2**31 - 1")
 
 
-def _samples(model: TrainedModel, z: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+def _samples(model: TrainedModel, z: jax.Array, labels: np.ndarray | None) -> np.ndarray:
     batch_size = batch_size_for(model.config.data.shape)
     return generate(model.generator, model.params, model.stats, z, labels, batch_size)

@@ -100,10 +100,12 @@ def write_samples(
             if form == "png":
                 plan[f"{number}.png"] = partial(_write_sample_png, sample=sample)
             elif form == "nifti":
+                assert scaling is not None  # see _check
                 plan[f"{number}.nii.gz"] = partial(
                     _write_nifti, sample=sample, scaling=scaling, affine=affine, spacing=spacing, origin=origin
                 )
             elif form == "ome":
+                assert scaling is not None  # see _check
                 plan[f"{number}.ome.tif"] = partial(
                     _write_ome, sample=sample, scaling=scaling, spacing=spacing, origin=origin
                 )
@@ -166,6 +168,7 @@ def _write_tiff(
     elif form == "tiff01":
         values, low, high = np.clip((sample + 1.0) * np.float32(0.5), 0.0, 1.0), 0.0, 1.0
     else:
+        assert scaling is not None  # see _check
         values, low, high = scaling.restore(sample).astype(np.float32), scaling.low, scaling.high
     axes = "ZYX" if sample.ndim == 4 else "YX"
     if sample.shape[-1] == 1:
@@ -177,7 +180,7 @@ def _write_tiff(
         values, axes = np.moveaxis(values, -1, -3), axes[:-2] + "CYX"
     # min and max fix the display range, so that all samples of a set look alike when opened.
     metadata = {"axes": axes, "min": float(low), "max": float(high), "Info": json.dumps(origin) + "\n"}
-    options = {}
+    options: dict[str, Any] = {}
     if spacing is not None:
         unit, sizes = _in_unit(spacing)
         options = {"resolution": (1 / sizes[-1], 1 / sizes[-2]), "resolutionunit": "NONE"}
@@ -198,7 +201,7 @@ def _write_ome(
     values = np.ascontiguousarray(np.moveaxis(scaling.restore(sample).astype(np.float32), -1, 0))
     text = json.dumps(origin)
     # The same samples are the same bytes: tifffile would draw an identifier from the clock.
-    identifier = uuid.uuid5(uuid.NAMESPACE_OID, text + hashlib.sha256(values).hexdigest())
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, text + hashlib.sha256(values.data).hexdigest())
     metadata: dict[str, Any] = {"axes": "CZYX" if sample.ndim == 4 else "CYX", "UUID": str(identifier)}
     metadata["Description"] = text
     if spacing is not None:

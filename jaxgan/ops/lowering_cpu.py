@@ -73,7 +73,7 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
     blocks = Blocks(geometry)
     taps, size, inputs = blocks.taps, geometry.output, channels * prod(blocks.phases)
     gathered = samples * prod(size) * prod(taps) * inputs
-    costs = {Columns(taps, size): gathered * (2 * features + _GATHERED)}
+    costs: dict[Columns | Minimal, float] = {Columns(taps, size): gathered * (2 * features + _GATHERED)}
     # With fewer channels a transform moves more than the products save; more taps lose digits.
     if min(channels, features) >= 8 and 1 < max(taps) <= 3:
         for tile in _tiles(taps, geometry.matmul_dtype):
@@ -82,7 +82,7 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
             products = rows * inputs * features
             moved = rows * (inputs + features) + inputs * features
             costs[scheme] = scheme.points * (products * _operations(products) + moved * _TRANSFORMED)
-    return blocks, min(costs, key=costs.get)
+    return blocks, min(costs, key=costs.__getitem__)
 
 
 def _tiles(taps, dtype):

@@ -82,7 +82,7 @@ def compute_gpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> ja
 def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the maps, of operands rounded to the dtype of the products, in the dtype of their sums."""
     a, b = a.astype(geometry.matmul_dtype), b.astype(geometry.matmul_dtype)
-    result = accumulator(geometry.matmul_dtype)
+    result = accumulator(a.dtype)
     maps = {name: partial(compute, result=result) for name, compute in MAPS.items()}
     # The channels of the images: those of `x` in C and Cw, and in Cx those of the result.
     channels = b.shape[-2] if name == "Cx" else a.shape[-1]

@@ -49,11 +49,11 @@ class Columns:
     def input_adjoint(self, z: jax.Array, samples: int) -> jax.Array:
         """`[R, P, I]` to blocks `[N, *blocks, I]`."""
         parts = jnp.split(z.reshape(samples, *self.size, -1), prod(self.taps), axis=-1)
-        x = 0
+        x: jax.Array | int = 0
         for tap, part in zip(product(*map(range, self.taps)), parts, strict=True):
             margins = [(i, t - 1 - i) for i, t in zip(tap, self.taps, strict=True)]
             x = x + pad(part, [(0, 0), *margins, (0, 0)])
-        return x
+        return jnp.asarray(x)
 
     def kernel(self, w: jax.Array) -> jax.Array:
         """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""

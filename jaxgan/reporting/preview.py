@@ -46,6 +46,7 @@ def preview(
       InputError: no operation is on, or one does not fit the images.
     """
     import jax
+    import jax.numpy as jnp
 
     both = both or DiffAugmentation()
     if not config.active and not both.policy:
@@ -55,19 +56,20 @@ def preview(
         )
     images = np.asarray(images[:_ROWS], np.float32)
     columns = {"real": images}
+    pixels = jnp.asarray(images)
     key = jax.random.key(seed)
     off = dict.fromkeys(OPERATIONS, 0.0)
     for name in config.active:
         alone = dataclasses.replace(config, **{**off, name: 1.0})
-        columns[name] = np.asarray(augment(key, images, alone))
+        columns[name] = np.asarray(augment(key, pixels, alone))
     keys = jax.random.split(key, len(images))
     for name in both.policy:
-        columns[f"both: {name}"] = np.asarray(augment_both((name,), 1.0, keys, images))
+        columns[f"both: {name}"] = np.asarray(augment_both((name,), 1.0, keys, pixels))
     probability = both.highest if both.adaptive else both.probability
     for name in ("all", "all, again"):
         key, used = jax.random.split(key)
         keys = jax.random.split(used, len(images))
-        columns[name] = np.asarray(augment_both(both.policy, probability, keys, augment(used, images, config)))
+        columns[name] = np.asarray(augment_both(both.policy, probability, keys, augment(used, pixels, config)))
     height, width, _ = image_grid(images, columns=1).shape
     figure = new_figure(1.5 * len(columns), 0.3 + 1.5 * height / width)
     panels = figure.subplots(1, len(columns), squeeze=False).ravel()

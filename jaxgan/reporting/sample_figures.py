@@ -188,7 +188,8 @@ def _distance(real: np.ndarray, generated: np.ndarray, span: float) -> float:
     finite = [values[np.isfinite(values)].reshape(1, -1, 1) for values in (real, generated)]
     if not all(values.size for values in finite):
         return math.nan
-    return wasserstein(*(np.asarray(count_values(values, np.ones(1, np.int32))) for values in finite), span)
+    of_real, of_generated = (np.asarray(count_values(values, np.ones(1, np.int32))) for values in finite)
+    return wasserstein(of_real, of_generated, span)
 
 
 def show(axes, image: np.ndarray) -> None:
@@ -216,10 +217,11 @@ def progress_gif(path: str | os.PathLike, snapshots: Sequence[Snapshot]) -> Path
         picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
         factor = 480 / max(picture.size)
         # Enlarged pixels stay sharp squares; shrunk ones are averaged.
-        size = tuple(round(side * (math.floor(factor) if factor >= 1 else factor)) for side in picture.size)
-        picture = picture.resize(size, Image.NEAREST if factor >= 1 else Image.LANCZOS)
-        frame = Image.new(picture.mode, (max(size[0], 260), size[1] + 28), "white")
-        frame.paste(picture, ((frame.width - size[0]) // 2, 28))
+        width, height = (round(side * (math.floor(factor) if factor >= 1 else factor)) for side in picture.size)
+        filters = Image.Resampling
+        picture = picture.resize((width, height), filters.NEAREST if factor >= 1 else filters.LANCZOS)
+        frame = Image.new(picture.mode, (max(width, 260), height + 28), "white")
+        frame.paste(picture, ((frame.width - width) // 2, 28))
         ImageDraw.Draw(frame).text((6, 4), f"{snapshot.title}, iteration {snapshot.step}", fill="black", font=font)
         frames.append(frame)
     durations = [250] * (len(frames) - 1) + [2000]

@@ -197,7 +197,7 @@ class RunRecorder:
         average = self._average(state)
         make = partial(generate, self.run.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
         samples = make(z, labels)
-        self._show(step, samples, labels)
+        self._show(step, samples, labels, self.metrics_log)
         if last:
             # Within one class, from the first fixed latent to the second.
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
@@ -210,11 +210,11 @@ class RunRecorder:
         gradient_norms = call.metrics["generator_gradient_norm"][: call.count]
         return of_samples(step, samples, labels, self._real_spread, gradient_norms)
 
-    def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None) -> None:
+    def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None, log: MetricsLog) -> None:
         grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
         path = write_png(self._folder / f"step_{step:08d}.png", grid, overwrite=True)
         _write_array(self._folder / f"step_{step:08d}.npy", samples[:_KEPT])
-        self.metrics_log.image("samples", grid, step)
+        log.image("samples", grid, step)
         parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
 
     def _position(self, step: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from jaxgan.training.best import BestTracker
 from jaxgan.training.health import Verdict
@@ -32,8 +32,8 @@ def roll_back(run: Run, recorder: RunRecorder, verdict: Verdict) -> None:
     run.best.complete = run.best.stopped_early = False
     run.place(point)
     # Other latents, other augmentations; the reals come in the order of their steps, as always.
-    key = jax.random.fold_in(jax.random.wrap_key_data(np.asarray(run.state.key)), run.health.rollbacks)
-    run.state = run.state._replace(key=np.asarray(jax.random.key_data(key)))
+    key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(run.state.key)), run.health.rollbacks)
+    run.state = run.state._replace(key=jax.random.key_data(key))
     recorder.roll_back(verdict.step)
     warnings.warn(
         f"{verdict.reason}: back to step {run.step}, with learning rates times {run.health.rate_factor:g}"

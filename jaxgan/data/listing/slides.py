@@ -47,7 +47,8 @@ class Slide:
 
     def shape(self, level: int) -> tuple[int, int]:
         """Height and width of a level."""
-        return self.pages[level].shape[:2]
+        height, width = self.pages[level].shape[:2]
+        return height, width
 
     def downsample(self, level: int) -> float:
         """How many pixels of the finest level one of this level spans."""
@@ -110,6 +111,7 @@ def _tile(path: Path, level: int, index: int) -> np.ndarray:
         if not data:
             return np.full((*page.chunks[:2], 3), 255, np.uint8)  # a sparse slide leaves background out
         tile = slide.decoders[level](data, index)[0]
+        assert tile is not None  # only without data
         return tile.reshape(tile.shape[-3:])
     except Exception as error:
         raise InputError(

@@ -125,9 +125,10 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
         pixels = cast_exactly(pixels, np.dtype(conversion.dtype))
     spatial = pixels.shape[:-1]
     step = None
-    if isinstance(conversion.spacing, float):
+    target = conversion.spacing if isinstance(conversion.spacing, float) else None
+    if target is not None:
         # NIfTI keeps its voxel sizes in float32: differences below its digits are none.
-        step = np.round(conversion.spacing / np.array(decoded.spacing), 6)
+        step = np.round(target / np.array(decoded.spacing), 6)
     unscaled = step is None or (step == 1).all()
     if conversion.size is None or (unscaled and spatial == (conversion.size,) * len(spatial)):
         return [Sample(pixels, decoded.affine, decoded.spacing, masked)]
@@ -137,8 +138,8 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
     samples = []
     for result, where in results:
         spacing = None if decoded.spacing is None else tuple(float(s) for s in where.scale * decoded.spacing)
-        if step is not None:
-            spacing = (conversion.spacing,) * len(spatial)
+        if target is not None:
+            spacing = (target,) * len(spatial)
         samples.append(
             Sample(result, None if decoded.affine is None else where.affine(decoded.affine), spacing, masked)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ class DiskBuffer:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._streams: dict[str, object] = {}
+        self._streams: dict[str, io.BufferedWriter] = {}
         self._like: tuple[str, tuple[int, ...], np.dtype] | None = None
         self.names: dict[str, list[str]] = collections.defaultdict(list)
         self.labels: dict[str, list[int | None]] = collections.defaultdict(list)
@@ -71,11 +72,13 @@ class DiskBuffer:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
+        assert self._like is not None  # asked for after `add` only
         return self._like[1]
 
     @property
     def dtype(self) -> np.dtype:
         """Of all samples."""
+        assert self._like is not None  # asked for after `add` only
         return self._like[2]
 
     def images(self) -> dict[str, np.ndarray]:

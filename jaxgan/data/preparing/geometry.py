@@ -80,6 +80,7 @@ def fit(
         first = (target - counts * size) // 2
         corners = [first + size * np.array(i) for i in itertools.product(*(range(n) for n in counts))]
     elif how == "random_crop":
+        assert rng is not None  # see Args
         corners = [np.array([rng.integers(0, max(n - size, 0) + 1) - max(size - n, 0) // 2 for n in target])]
     else:
         corners = [(target - size) // 2]
@@ -136,7 +137,7 @@ def _interpolate(pixels: np.ndarray, places: list[np.ndarray], steps: list[float
         for axis, place in enumerate(places):
             pixels = np.take(pixels, np.floor(place).astype(int).clip(0, pixels.shape[axis] - 1), axis)
         return pixels
-    exact = np.float64 if pixels.dtype in (np.int32, np.uint32, np.float64) else np.float32
+    exact = np.dtype(np.float64 if pixels.dtype in (np.int32, np.uint32, np.float64) else np.float32)
     low, high = pixels.min(), pixels.max()
     result = pixels.astype(exact)
     for axis, (place, step) in enumerate(zip(places, steps, strict=True)):

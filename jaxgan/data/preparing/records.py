@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def write_records(
         splits: Mapping = dataclasses.field(default_factory=dict, repr=False, compare=False)
         class_names: tuple[str, ...] = ()
 
-    class ImageRecords(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    # tfds comes without types, so that mypy takes `object` for the base.
+    class ImageRecords(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Equally shaped images or volumes, with a class if there are any; records in the order given."""
 
         VERSION = tfds.core.Version(VERSION)
@@ -126,7 +128,7 @@ class RecordReader:
         self._shape, self._dtype = tuple(shape), np.dtype(dtype)
         self._nbytes = int(np.prod(shape)) * self._dtype.itemsize
         self._marker = _marker(self._nbytes)
-        self._readers: dict[int, object] = {}
+        self._readers: dict[int, Any] = {}  # array_record comes without types
         self._lock = threading.Lock()
 
     def __len__(self) -> int:

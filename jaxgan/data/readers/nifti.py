@@ -32,6 +32,11 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     nibabel.imageglobals.logger.setLevel("CRITICAL")
     _check_offset(path)
     image = nibabel.load(path)
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise InputError(
+            f"{path}: holds {type(image).__name__.removesuffix('Image')} data, not a volume; save it as NIfTI"
+        )
+    assert isinstance(image.dataobj, nibabel.arrayproxy.ArrayProxy)  # as of all files
     shape = image.shape
     if image.get_data_dtype().fields is not None:
         raise InputError(f"{path}: holds colours ({image.get_data_dtype()}); save one value a voxel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from pathlib import Path
 
@@ -33,8 +34,11 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         if alike := sum(other.shape == series.shape for other in file.series[1:]):
             raise InputError(f"{path}: holds {alike + 1} separate images; save one image a file")
         page = series.keyframe
-        is_palette = page.photometric.name == "PALETTE"
+        photometric = _name(page.photometric)
+        is_palette = photometric == "PALETTE"
         check_claim(path, (*series.shape, 3) if is_palette else series.shape, series.dtype)
+        if page.dtype is None:
+            raise InputError(f"{path}: its values have a format that has no name; save it as integers or float32")
         check_claim(path, page.chunks, page.dtype)  # a tile may claim more than the picture
         for each in series.pages:
             if each is None:
@@ -43,8 +47,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
                 raise InputError(f"{path}: has tiles without data; the file is damaged: replace or remove it")
             check_complete(path, each, file.filehandle.size)
         pixels, axes = series.asarray(), series.axes
-        photometric = page.photometric.name
-        extra = [sample.name for sample in (page.extrasamples or ())]
+        extra = [_name(sample) for sample in (page.extrasamples or ())]
         colormap = page.colormap if photometric == "PALETTE" else None
         spacing = pixel_size(file, spatial_rank)
     if colormap is not None and (colormap == colormap[:1]).all():
@@ -62,6 +65,11 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         pixels, composited = take_alpha(pixels)
     affine = stack_affine(spacing) if spatial_rank == 3 else None
     return [Decoded(pixels, affine, spacing, composited)]
+
+
+def _name(tag: int) -> str:
+    """What a tag says: tifffile gives numbers that the standard does not know as they are."""
+    return tag.name if isinstance(tag, enum.Enum) else str(tag)
 
 
 def check_complete(path: Path, page, size: int) -> None:

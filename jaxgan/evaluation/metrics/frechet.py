@@ -37,8 +37,8 @@ def _measure(report: Report) -> None:
     pairs = list(zip(report.real.moments, report.generated.moments, strict=True))
     distances = [frechet_distance(*pair) for pair in pairs]
     details = {"per_axis": distances} if len(distances) > 1 else {}
-    name = report.add("fid", np.mean(distances), details, frechet_dtype="float64")
-    width = report.extractor.width
+    name = report.add("fid", float(np.mean(distances)), details, frechet_dtype="float64")
+    width = report.network.width
     for side, count in (("real", pairs[0][0].count), ("generated", pairs[0][1].count)):
         if count <= width:
             report.warnings.append(

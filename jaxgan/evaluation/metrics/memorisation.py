@@ -79,7 +79,7 @@ def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
 def _measure(report: Report) -> None:
     spaces = {"pixels": ("pixels", "memorisation_pixels")}
     if "vectors" in report.real.arrays:
-        spaces[report.extractor.name] = ("vectors", "memorisation_inception")
+        spaces[report.network.name] = ("vectors", "memorisation_inception")
     for space, (array, value) in spaces.items():
         found = memorisation(report.real.arrays[array], report.generated.arrays[array])
         report.copies[space] = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +67,7 @@ def ms_ssim(x: jax.Array, y: jax.Array, levels: int) -> jax.Array:
       `[N]` in [0, 1], the mean over channels.
     """
     weights = np.asarray(WEIGHTS[:levels]) / sum(WEIGHTS[:levels])
-    product = 1.0
+    product = jnp.ones(())
     for level, weight in enumerate(weights):
         mean_x, mean_y = _blur(x), _blur(y)
         var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
@@ -125,7 +126,8 @@ def _mean(similarities: np.ndarray) -> float:
 def _measure(report: Report) -> None:
     generated, real = (_mean(s.arrays["similarity"]) for s in (report.generated, report.real))
     levels = scales(min(report.real.shape[:-1]))
-    protocol, interval = {"scales": levels, "pairs": PAIRS}, None
+    protocol: dict[str, Any] = {"scales": levels, "pairs": PAIRS}
+    interval = None
     arrays = report.generated.arrays
     if report.resamples and len(arrays["pairs"]):
         reach = 1.96 * deviation_of_mean(arrays["similarity"], arrays["pairs"])

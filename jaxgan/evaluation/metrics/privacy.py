@@ -82,8 +82,8 @@ def _measure_copies(report: Report, train: np.ndarray, generated: np.ndarray) ->
         )
 
 
-def _measure_membership(report: Report, train: np.ndarray, generated: np.ndarray) -> None:
-    fresh = _images(report.heldout)
+def _measure_membership(report: Report, train: np.ndarray, generated: np.ndarray, heldout: Summary) -> None:
+    fresh = _images(heldout)
     size = min(len(fresh), len(train), MOST_SEARCHED)
     if size < 2 or len(generated) < 2:
         raise CannotMeasure("membership needs two held-out and two generated images or more")
@@ -109,7 +109,7 @@ def _measure(report: Report) -> None:
         raise CannotMeasure("the search for copies needs three training images or more")
     _measure_copies(report, train, generated)
     if report.heldout is not None:
-        _measure_membership(report, train, generated)
+        _measure_membership(report, train, generated, report.heldout)
 
 
 PRIVACY = Metric(

@@ -28,7 +28,8 @@ def _measure(report: Report) -> None:
         raise CannotMeasure(f"the real images need two classes or more, of {FEWEST} samples or more each")
     if len(fake) < FEWEST:
         raise CannotMeasure("the classes of the generated images are not known")
-    test, answers, tested_on = (*labelled(report.heldout), "held-out images") if report.heldout else ((), (), "")
+    test, answers = labelled(report.heldout) if report.heldout else (images[:0], labels[:0])
+    tested_on = "held-out images"
     if not len(test):
         train, rest = stratified_split(labels, HELD_OUT)
         test, answers = images[rest], labels[rest]

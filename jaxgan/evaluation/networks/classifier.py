@@ -90,7 +90,9 @@ def fit_side(images: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames="classes")
 def _logits(variables: Any, images: jax.Array, classes: int) -> jax.Array:
-    return Classifier(classes).apply(variables, images)
+    logits = Classifier(classes).apply(variables, images)
+    assert isinstance(logits, jax.Array)  # no variables come back
+    return logits
 
 
 @functools.partial(jax.jit, static_argnames="classes")

@@ -118,8 +118,9 @@ def inception_extractor(weights: str | Path, cache_folder: Path | None = None) -
 
     variables, digest = load_inception(weights, cache_folder)
 
-    def apply(variables, planes):
+    def apply(variables: Any, planes: jax.Array) -> tuple[jax.Array, jax.Array]:
         outputs = InceptionV3().apply(variables, jnp.clip(jnp.rint((planes + 1.0) * 127.5), 0.0, 255.0))
+        assert isinstance(outputs, dict)  # no variables come back
         return outputs["2048"], outputs["logits_unbiased"]
 
     return Extractor(
@@ -139,11 +140,17 @@ def vgg16_extractor() -> Extractor:
     from jaxgan.evaluation.networks.vgg import LARGEST, SMALLEST, VGG16, WIDTH, fit_side, load_vgg16
 
     variables, digest = load_vgg16()
+
+    def apply(variables: Any, planes: jax.Array) -> tuple[jax.Array, None]:
+        features = VGG16().apply(variables, fit_side(planes))
+        assert isinstance(features, jax.Array)  # no variables come back
+        return features, None
+
     return Extractor(
         "vgg16",
         WIDTH,
         variables,
-        lambda variables, planes: (VGG16().apply(variables, fit_side(planes)), None),
+        apply,
         digest,
         resizer=f"none from {SMALLEST} to {LARGEST} pixels a side, else antialiased bilinear to these bounds",
         quantisation="none, float32 in [-1, 1]",

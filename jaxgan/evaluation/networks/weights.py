@@ -12,6 +12,7 @@ import hashlib
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class _Constructor:
     """A callable that the pickle may call but neither replace nor decorate."""
 
     __slots__ = ("_build",)
+    _build: Callable[..., Any]
 
     def __init__(self, build):
         object.__setattr__(self, "_build", build)

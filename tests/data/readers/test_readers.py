@@ -89,6 +89,15 @@ def test_tiff_palette_and_white_is_zero(tmp_path):
     np.testing.assert_array_equal(one(tmp_path / "w.tif")[..., 0], 255 - index)
 
 
+def test_tiff_of_a_colour_space_without_a_name_says_its_number(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, random((8, 8), "uint8"), photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(99)
+    with pytest.raises(InputError, match="colour space 99 is not supported"):
+        one(path)
+
+
 @pytest.mark.parametrize("suffix", ["tif", "png"])
 def test_alpha_is_dropped_when_opaque_and_laid_on_white_otherwise(tmp_path, suffix):
     image = random((12, 14, 4), "uint8")
@@ -190,6 +199,16 @@ def test_nifti_scale_slope_gives_physical_values(tmp_path):
     pixels = one(tmp_path / "v.nii", 3)
     assert pixels.dtype == np.float32
     np.testing.assert_allclose(pixels[..., 0], values, atol=np.ptp(values) / 60000)
+
+
+def test_nifti_that_holds_no_volume_is_refused(tmp_path):
+    import nibabel
+    from nibabel.cifti2.cifti2_axes import ScalarAxis
+
+    axes = ScalarAxis(["a", "b"]), ScalarAxis(["c", "d", "e"])
+    nibabel.save(nibabel.Cifti2Image(np.zeros((2, 3), np.float32), axes), tmp_path / "a.dscalar.nii")
+    with pytest.raises(InputError, match="holds Cifti2 data, not a volume"):
+        one(tmp_path / "a.dscalar.nii", 3)
 
 
 def test_nifti_series_and_flat_reading_are_refused(tmp_path):
