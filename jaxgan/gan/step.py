@@ -69,12 +69,13 @@ def critic_update(
             if gan.drift_weight:
                 loss += gan.drift_weight * jnp.mean(real_scores**2)
             if real_logits is not None:
+                assert labels is not None  # a critic that classifies is trained on labelled images
                 loss += gan.auxiliary_weight * jnp.mean(classification(real_logits, labels))
                 metrics["accuracy"] = jnp.mean(jnp.argmax(real_logits, -1) == labels, dtype=jnp.float32)
             metrics["gradient_penalty"] = jnp.zeros(())
             for name, penalty, weight, before in _penalties(gan):
-                pair = (real, fake) if before else seen
-                value, metrics[name] = _penalty(gan, penalty, before, params, state, *pair, labels, keys, update)
+                reals, fakes = (real, fake) if before else seen
+                value, metrics[name] = _penalty(gan, penalty, before, params, state, reals, fakes, labels, keys, update)
                 loss += weight * value
             return loss, (stats, metrics | {"critic_loss": loss})
 
@@ -116,6 +117,7 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
                 real_scores = jnp.zeros_like(fake_scores)
             loss = jnp.mean(gan.loss.generator(real_scores, fake_scores))
             if logits is not None:
+                assert labels is not None  # as in critic_update
                 loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
             metrics = {}
             if gan.perceptual is not None:
