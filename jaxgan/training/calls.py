@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +25,13 @@ class Call:
       first: iterations done before it.
       count: iterations that it ran.
       metrics: by name, `[K]` each; the first `count` are of its iterations.
-      rate: reals shown to the critic a second; None for a call that compiled the program.
+      rate: reals shown to the critic a second; NaN for a call that compiled the program.
     """
 
     first: int
     count: int
     metrics: dict[str, np.ndarray]
-    rate: float | None
+    rate: float
 
 
 class Calls:
@@ -73,7 +74,7 @@ class Calls:
         seconds = time.perf_counter() - began
         if not changed:
             self._length.ran(count, seconds)
-        rate = count * run.schedule.images_per_iteration / seconds if compiled else None
+        rate = count * run.schedule.images_per_iteration / seconds if compiled else math.nan
         return Call(run.step - count, count, metrics, rate)
 
     def _load(self) -> tuple[int, Any]:

@@ -94,7 +94,7 @@ class RunRecorder:
         first: int,
         count: int,
         metrics: Mapping[str, np.ndarray],
-        rate: float | None,
+        rate: float,
         evaluated: Mapping[str, float],
     ) -> None:
         """Counts every iteration; writes those that are due, each with the values of that one iteration.
@@ -109,13 +109,12 @@ class RunRecorder:
                 self.run.best.add(float(tracked[i]))
             extra = evaluated if i == count - 1 else {}
             if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
-                speed = {} if rate is None else {"images_per_second": rate}
-                self.metrics_log.write({**self._position(step), **values, **speed, **extra})
+                self.metrics_log.write({**self._position(step), **values, "images_per_second": rate, **extra})
 
     def summary(self, call: Call) -> dict[str, str]:
         """What the bar shows of a call."""
         last = {name: call.metrics[f"{name}_loss"][call.count - 1] for name in ("critic", "generator")}
-        speed = {} if call.rate is None else {"images/s": f"{call.rate:.0f}"}
+        speed = {} if math.isnan(call.rate) else {"images/s": f"{call.rate:.0f}"}
         return {**{name: f"{value:.3f}" for name, value in last.items()}, **speed}
 
     def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:

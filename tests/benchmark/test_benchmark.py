@@ -131,7 +131,7 @@ def test_pytorch_does_the_same_work(rank):
     config = Config.from_dict(values)
     theirs = TorchWorkload(config, 1, workload.CLASSES)
     _, state = build_gan(config, workload.CLASSES)
-    for module, net in ((theirs._generator, state.generator), (theirs._critic, state.critic)):
+    for module, net in ((theirs.generator, state.generator), (theirs._critic, state.critic)):
         ours = sum(leaf.size for leaf in jax.tree.leaves(net.params))
         # Biases before a norm do nothing, and class-wise norms are written as plain ones there.
         assert 0.8 < sum(p.numel() for p in module.parameters()) / ours < 1.25
