@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--source {args.source}: no slides or images in it")
     splits = split_crops(paths, args.side)
     with atomic_files([args.output]) as (temporary,):
-        np.savez(temporary, **{f"{name}_images": images for name, images in splits.items()})
+        np.savez(temporary, train_images=splits["train"], test_images=splits["test"])
     print(f"{args.output}: " + ", ".join(f"{name} {len(images)}" for name, images in splits.items()))
 
 
