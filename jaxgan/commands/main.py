@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("jaxgan.commands.evaluate", "measure generated images or volumes against real ones"),
     "prepare": ("jaxgan.commands.prepare_data", "prepare images, volumes and slides, or check what was prepared"),
     "benchmark": ("jaxgan.commands.benchmark", "time an iteration of a preset"),
+    "export": ("jaxgan.commands.export", "write a trained generator as a folder that needs only jax"),
     "report": ("jaxgan.commands.report", "draw a run's figures and its report anew"),
 }
 

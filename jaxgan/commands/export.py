@@ -1,0 +1,41 @@
+"""Writes a trained generator as a folder that others can use without jaxgan.
+
+    jaxgan export --checkpoint runs/digits --output digits-generator
+
+The folder holds the program for CPU, CUDA and TPU (StableHLO), the weights (safetensors), the configuration, a card and
+a loader that needs jax and numpy. Prints the files written. Exit status: 0 success, 2 wrong input (one line on stderr,
+nothing written), 1 anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxgan.commands import cli
+
+
+def parser() -> cli.ArgumentParser:
+    """The flags."""
+    own = cli.ArgumentParser(prog=cli.program("export"), description=__doc__)
+    add = own.add_argument
+    add("--checkpoint", required=True, type=cli.path, help="a run's folder, or one of its checkpoints")
+    add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--config", type=cli.path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
+    add("--output", required=True, type=cli.path, help="folder for the files; it must not hold any")
+    add("--overwrite", action="store_true", help="replace files that exist")
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exports, and names the files."""
+    args = parser().parse_args(arguments)
+
+    from jaxgan.config.presets import load_config
+    from jaxgan.inference.export import export_model
+    from jaxgan.inference.trained_model import load_trained_model
+
+    if args.config:
+        load_config(args.config)  # For what it adds to the registries: the config is the run's own.
+    for path in export_model(load_trained_model(args.checkpoint, args.step), args.output, args.overwrite):
+        print(path)
+    return 0

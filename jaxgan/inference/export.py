@@ -1,0 +1,177 @@
+"""A trained generator as a folder that others can use without jaxgan: StableHLO, safetensors, a card, a loader."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+import jaxgan
+from jaxgan.errors import InputError
+from jaxgan.files import atomic_files
+from jaxgan.inference.trained_model import TrainedModel
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+
+LOADER = '''"""Loads the generator beside this file. Needs jax, numpy and flatbuffers (for jax.export)."""
+
+import pathlib
+
+import jax
+import jax.export
+import numpy as np
+
+HERE = pathlib.Path(__file__).parent
+program = jax.export.deserialize(bytearray((HERE / "model.stablehlo").read_bytes()))
+# generate(latents float32 [n, latent_dim]{labels_signature}) -> float32 {shape} in original units
+generate = jax.jit(program.call)
+
+if __name__ == "__main__":  # python load.py: 4 samples into samples.npy
+    latents = np.random.default_rng(0).standard_normal((4, {latent_dim}), np.float32)
+    np.save("samples.npy", generate(latents{labels_call}))
+'''
+
+
+def export_model(model: TrainedModel, output: str | os.PathLike, overwrite: bool = False) -> list[Path]:
+    """Writes `model.stablehlo`, `weights.safetensors`, `config.json`, `model_card.md` and `load.py`.
+
+    Args:
+      model: from `load_trained_model`.
+      output: folder of the files; it must not exist, or be empty.
+      overwrite: write into a folder that holds files, in place of those of the same names.
+
+    Returns:
+      the files written.
+
+    Raises:
+      InputError: the folder holds files and `overwrite` is False, or cannot be written; nothing is written then.
+    """
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file: give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise InputError(f"--output {folder} exists: give another folder, or --overwrite")
+    # All is made before the first byte is written: what fails leaves no folder behind.
+    contents = {
+        "model.stablehlo": program(model).serialize(),
+        "weights.safetensors": safetensors_bytes(named_weights(model), {"jaxgan": json.dumps(_facts(model))}),
+        "config.json": (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
+        "model_card.md": model_card(model).encode(),
+        "load.py": _loader(model).encode(),
+    }
+    paths = [folder / name for name in contents]
+    with atomic_files(paths, overwrite) as temporary:
+        for path, content in zip(temporary, contents.values(), strict=True):
+            path.write_bytes(content)
+    return paths
+
+
+def program(model: TrainedModel) -> export.Exported:
+    """The generator with its weights inside, for any batch size and for each of `PLATFORMS`.
+
+    It takes latents, float32 `[n, latent_dim]`, and of conditional models labels, int32 `[n]`; it returns float32
+    `[n, *S, C]` in the units of the training data. Convolutions are lowered for each platform in its own way.
+    """
+    # float32 here, where `Scaling.restore` computes in float64: integers are exact up to 24 bits.
+    centre = float(model.scaling.restore(np.float64(0.0)))
+    half = float(model.scaling.restore(np.float64(1.0))) - centre
+
+    # JAX's arrays: labels, which are traced, cannot index NumPy's.
+    params, stats = jax.tree.map(jnp.asarray, (model.params, model.stats))
+
+    def generate(latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        samples = model.generator(params, stats, latents, labels, train=False)[0]
+        return samples.astype(jnp.float32) * half + centre
+
+    (count,) = export.symbolic_shape("n")
+    latents = jax.ShapeDtypeStruct((count, model.config.generator.latent_dim), jnp.float32)
+    labels = [jax.ShapeDtypeStruct((count,), jnp.int32)] if model.class_names else []
+    return export.export(jax.jit(generate), platforms=PLATFORMS)(latents, *labels)
+
+
+def named_weights(model: TrainedModel) -> dict[str, np.ndarray]:
+    """The averaged parameters and statistics by path: `params/dense/kernel`, `stats/...`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path({"params": model.params, "stats": model.stats})
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+
+
+def safetensors_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """A safetensors file: the length of a JSON header, the header, the arrays little-endian one after the other.
+
+    Written here, since the format is these few lines and the base install has no need of the library otherwise.
+    """
+    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    parts, end = [], 0
+    for name, array in tensors.items():
+        # `reshape`, because ascontiguousarray gives a scalar an axis.
+        part = np.ascontiguousarray(array).reshape(array.shape).tobytes()
+        header[name] = {
+            "dtype": names[array.dtype.name], "shape": list(array.shape), "data_offsets": [end, end + len(part)]
+        }  # fmt: skip
+        parts.append(part)
+        end += len(part)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # The arrays begin at a multiple of 8 bytes.
+    return len(text).to_bytes(8, "little") + text + b"".join(parts)
+
+
+def _facts(model: TrainedModel) -> dict[str, Any]:
+    """What a sample means, beside the configuration; in the header of the weights."""
+    return {
+        "version": jaxgan.__version__,
+        "step": model.step,
+        "scaling": model.scaling.to_dict(),
+        "class_names": list(model.class_names),
+        "data_fingerprint": model.data_fingerprint,
+        "affine": None if model.affine is None else model.affine.tolist(),
+        "spacing": model.spacing,
+    }
+
+
+def _loader(model: TrainedModel) -> str:
+    shape = f"[n, {', '.join(map(str, model.config.data.shape))}]"
+    fields = {
+        "{latent_dim}": str(model.config.generator.latent_dim),
+        "{shape}": shape,
+        "{labels_signature}": ", labels int32 [n]" if model.class_names else "",
+        "{labels_call}": f", np.arange(4, dtype=np.int32) % {len(model.class_names)}" if model.class_names else "",
+    }
+    text = LOADER
+    for field, value in fields.items():
+        text = text.replace(field, value)
+    return text
+
+
+def model_card(model: TrainedModel) -> str:
+    """A short card in Markdown: what the samples are, what they mean, and how the model was made."""
+    config, scaling = model.config, model.scaling
+    classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.class_names)) or "none (unconditional)"
+    spacing = " x ".join(f"{side:g}" for side in model.spacing) + " mm" if model.spacing else "not known"
+    weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    return f"""# {model.run_dir.name}
+
+A generator of synthetic images, trained with jaxgan {jaxgan.__version__}. Its samples are not measurements.
+
+| | |
+|---|---|
+| samples | `[n, {", ".join(map(str, config.data.shape))}]` (batch, space, channels), float32 |
+| values | {scaling.units or "units not known"}; trained on {scaling.dtype} from {scaling.low:g} to {scaling.high:g} |
+| size of a pixel | {spacing} |
+| classes | {classes} |
+| data | fingerprint `{model.data_fingerprint}` |
+| networks | generator `{config.generator.network}`, critic `{config.critic.network}`; {weights:,} parameters sampled |
+| game | `{config.objective.loss}`, penalty `{config.objective.penalty}`, {config.objective.n_critic} critic updates |
+| iteration | {model.step:,}; the exponential moving average of the generator's weights |
+| evaluation | see the run's `report.html`; none is stated here |
+| licence | not stated: the owner of the data and of the model chooses it |
+
+`load.py` runs `model.stablehlo` (made by `jax.export` for {", ".join(PLATFORMS)}) without jaxgan; `weights.safetensors`
+has the same weights by name, and what is in this table in its header; `config.json` is the configuration of the run.
+"""
