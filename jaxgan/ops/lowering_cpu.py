@@ -67,10 +67,15 @@ class Blocks:
 # The time of an element gathered into columns, and of one transformed, in operations of a matrix product.
 _GATHERED, _TRANSFORMED = 250, 200
 
+# Samples that are reckoned with in a program for any number of them.
+_ANY_BATCH = 16
+
 
 def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
     """The scheme that should take the least time; `docs/performance.md` has the measurements behind the estimate."""
     blocks = Blocks(geometry)
+    if not isinstance(samples, int):
+        samples = _ANY_BATCH  # jax.export with a symbolic batch: an estimate must be a number
     taps, size, inputs = blocks.taps, geometry.output, channels * prod(blocks.phases)
     gathered = samples * prod(size) * prod(taps) * inputs
     costs: dict[Columns | Minimal, float] = {Columns(taps, size): gathered * (2 * features + _GATHERED)}

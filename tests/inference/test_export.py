@@ -24,7 +24,7 @@ NAMES = {"model.stablehlo", "weights.safetensors", "config.json", "model_card.md
 SETTINGS = {
     "conditional": {
         "data": {"size": 8, "labelled": True},
-        "generator": {"latent_dim": 5, "widths": [6, 4]},
+        "generator": {"latent_dim": 5, "widths": [16, 8]},  # wide enough for minimal filtering
         "critic": {"widths": [4, 6], "conditioning": "projection"},
     },
     "unconditional": {
