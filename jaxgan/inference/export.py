@@ -59,7 +59,7 @@ def export_model(model: TrainedModel, output: str | os.PathLike, overwrite: bool
         raise InputError(f"--output {folder} exists: give another folder, or --overwrite")
     # All is made before the first byte is written: what fails leaves no folder behind.
     contents = {
-        "model.stablehlo": program(model).serialize(),
+        "model.stablehlo": bytes(program(model).serialize()),
         "weights.safetensors": safetensors_bytes(named_weights(model), {"jaxgan": json.dumps(_facts(model))}),
         "config.json": (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
         "model_card.md": model_card(model).encode(),
@@ -79,8 +79,8 @@ def program(model: TrainedModel) -> export.Exported:
     `[n, *S, C]` in the units of the training data. Convolutions are lowered for each platform in its own way.
     """
     # float32 here, where `Scaling.restore` computes in float64: integers are exact up to 24 bits.
-    centre = float(model.scaling.restore(np.float64(0.0)))
-    half = float(model.scaling.restore(np.float64(1.0))) - centre
+    centre = float(model.scaling.restore(np.zeros(())))
+    half = float(model.scaling.restore(np.ones(()))) - centre
 
     # JAX's arrays: labels, which are traced, cannot index NumPy's.
     params, stats = jax.tree.map(jnp.asarray, (model.params, model.stats))

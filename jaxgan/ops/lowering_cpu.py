@@ -67,8 +67,8 @@ class Blocks:
 # The time of an element gathered into columns, and of one transformed, in operations of a matrix product.
 _GATHERED, _TRANSFORMED = 250, 200
 
-# Samples that are reckoned with in a program for any number of them.
-_ANY_BATCH = 16
+# Samples reckoned with in a program for any number of them: as `inference.sampling` makes small images.
+_ANY_BATCH = 64
 
 
 def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
