@@ -1,0 +1,89 @@
+"""Starts several processes of one job on this machine, and ends all of them when one fails.
+
+    jaxgan launch --num_processes 2 -- train --config mnist --data_dir demo --workdir runs/digits
+
+Each process gets JAXGAN_COORDINATOR, JAXGAN_PROCESSES and JAXGAN_PROCESS. One process drives all GPUs of a machine by
+itself: this is for CPUs, and to try out a job of several hosts. Exit status: 0 success, else that of the first process
+that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from jaxgan.commands import cli
+
+GRACE = 60.0  # seconds that the others have to save and end
+
+
+def parser() -> cli.ArgumentParser:
+    """The flags."""
+    usage = f"{cli.program('launch')} --num_processes N -- COMMAND [flags]"
+    own = cli.ArgumentParser(prog=cli.program("launch"), description=__doc__, usage=usage)
+    own.add_argument("--num_processes", required=True, type=cli.whole(1, 256), metavar="N", help="how many")
+    own.add_argument("command", nargs="+", metavar="COMMAND", help="what each does, as after `jaxgan`")
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Starts the processes and waits for them."""
+    args = parser().parse_args(arguments)
+    return launch([sys.executable, "-m", "jaxgan", *args.command], args.num_processes)
+
+
+def launch(command: Sequence[str], count: int, grace: float = GRACE) -> int:
+    """Runs a command in `count` processes that know of each other; returns the first failure's exit status, else 0.
+
+    SIGTERM and SIGINT are passed on as SIGTERM. When a process fails the others get SIGTERM, and after `grace` seconds
+    SIGKILL. A process that a signal ended counts as status 128 plus the signal, as in a shell.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
+    job = {**os.environ, "JAXGAN_COORDINATOR": coordinator, "JAXGAN_PROCESSES": str(count)}
+    processes: list[subprocess.Popen] = []
+
+    def end(*_: object) -> None:
+        for process in processes:
+            process.terminate()  # Nothing where it has ended.
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, end) for number in signals]
+    try:
+        for index in range(count):
+            # Sessions of their own: the terminal's Ctrl-C comes through us, once.
+            processes.append(
+                subprocess.Popen(command, env={**job, "JAXGAN_PROCESS": str(index)}, start_new_session=True)
+            )
+        return _wait(processes, grace)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _wait(processes: Sequence[subprocess.Popen], grace: float) -> int:
+    """Until all have ended; ends all once one has failed."""
+    first, deadline = 0, float("inf")
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        first = first or _failure(processes)
+        if first and deadline == float("inf"):
+            deadline = time.monotonic() + grace
+            for process in processes:
+                process.terminate()
+        time.sleep(0.05)
+    return first or _failure(processes)
+
+
+def _failure(processes: Sequence[subprocess.Popen]) -> int:
+    statuses = [process.poll() or 0 for process in processes]
+    return next((128 - status if status < 0 else status for status in statuses if status), 0)
