@@ -20,7 +20,7 @@ from jaxgan.errors import InputError
 
 def parser() -> cli.ArgumentParser:
     """The flags."""
-    from jaxgan.inference.writers import FORMATS
+    from jaxgan.inference.formats import FORMATS
 
     own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
     add = own.add_argument

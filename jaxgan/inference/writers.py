@@ -22,9 +22,9 @@ from jaxgan import pictures
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.inference.formats import FORMATS
 from jaxgan.pictures import flatten_volumes, to_uint8
 
-FORMATS = ("grid", "png", "tiff8", "tiff32", "tiff01", "tiff_units", "ome", "npy", "nifti")
 _IN_UNITS = ("tiff_units", "ome", "nifti")
 _DESCRIBED = ("run", "step", "seed", "sample")  # in the 80 bytes of a NIfTI's `descrip`
 

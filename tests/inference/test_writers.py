@@ -15,7 +15,8 @@ from jaxgan.data.readers import read_file
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.inference.writers import FORMATS, write_samples
+from jaxgan.inference.formats import FORMATS
+from jaxgan.inference.writers import write_samples
 from jaxgan.pictures import flatten_volumes, image_grid, labelled_grid, to_uint8, write_grid, write_png
 
 SCALING = Scaling("uint16", 33_000.0, 34_000.0, "counts")
