@@ -1,5 +1,6 @@
 """Tests run on four CPU devices, compile quickly rather than well, and find real data only where told."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -22,6 +23,14 @@ jax.config.update("jax_num_cpu_devices", 4)
 # No deadline: the first example of a test may compile.
 hypothesis.settings.register_profile("jaxgan", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("jaxgan")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_let_go():
+    """Compiled programs go when a file is done: each holds dozens of memory maps, and a process may have 65,530."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
