@@ -11,8 +11,8 @@ convolutions), and for a laptop, at 64x64, `small` and `plain_small`.
 By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
 less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
 
-Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, about 15 minutes. Figures: docs/quality.md has those of the
-small variants; at full size, on a GPU: not measured yet.
+Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: docs/quality.md says what
+has been measured of the recipe of `small`; at full size, on a GPU: not measured yet.
 """
 
 import dataclasses
