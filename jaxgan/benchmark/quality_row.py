@@ -7,6 +7,7 @@ goes on from its checkpoint with what is left of its budget.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.open import open_data
 from jaxgan.evaluation import Evaluator
+from jaxgan.evaluation.registry import METRICS
 from jaxgan.files import atomic_files, write_json
 from jaxgan.inference.trained_model import generate_samples, load_trained_model, sample_labels
 from jaxgan.pictures import write_grid
@@ -123,7 +125,10 @@ def main(arguments: list[str]) -> None:
     """Runs one row that a JSON file describes (`quality` writes it)."""
     row = json.loads(Path(arguments[0]).read_text())
     folder, config = Path(arguments[0]).parent, Config.from_dict(row["config"])
-    trained_on, held_out = (open_data(config, row["data_dir"], folder, split=row[name]) for name in ("train", "test"))
+    # Metrics of classes need them of the reals, also where the row learns none.
+    labelled = config.data.labelled or any(METRICS[name].labelled for name in row["metrics"])
+    judged = dataclasses.replace(config, data=dataclasses.replace(config.data, labelled=labelled))
+    trained_on, held_out = (open_data(judged, row["data_dir"], folder, split=row[name]) for name in ("train", "test"))
 
     def make() -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
         if row["peer"]:

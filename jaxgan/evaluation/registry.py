@@ -13,6 +13,7 @@ from jaxgan.errors import InputError
 from jaxgan.evaluation.metric import Metric, Value
 from jaxgan.evaluation.metrics.c2st import C2ST
 from jaxgan.evaluation.metrics.class_agreement import CLASS_AGREEMENT
+from jaxgan.evaluation.metrics.class_balance import CLASS_BALANCE
 from jaxgan.evaluation.metrics.frechet import FID
 from jaxgan.evaluation.metrics.histogram import HISTOGRAM
 from jaxgan.evaluation.metrics.inception_score import INCEPTION_SCORE
@@ -39,6 +40,7 @@ METRICS: dict[str, Metric] = {
         HISTOGRAM,
         NEAREST,
         CLASS_AGREEMENT,
+        CLASS_BALANCE,
         PRIVACY,
         UTILITY,
         C2ST,

@@ -111,6 +111,19 @@ def test_class_agreement_is_the_share_of_right_classes(monkeypatch):
     np.testing.assert_allclose(measured.interval, exact, atol=0.03)
 
 
+def test_class_balance_is_the_chi_square_of_what_the_judge_sees(monkeypatch):
+    monkeypatch.setattr(class_agreement, "UPDATES", 40)
+    real, fake = patterns(100, (8, 8, 1)), patterns(100, (8, 8, 1), seed=1)
+    same = evaluate([real], [fake[0]], ("class_balance",), resamples=200)
+    assert same.metrics["class_chi2"].details["p_value"] > 0.05
+    # One class alone, of 50: all the reals' halves against none and all.
+    one = evaluate(same.real, [fake[0][fake[1] == 0]], ("class_balance",), resamples=200).metrics["class_chi2"]
+    table = np.array([one.details["counts"], one.details["real_counts"]])
+    expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
+    assert one.value == pytest.approx(((table - expected) ** 2 / expected).sum()) and one.details["p_value"] < 1e-6
+    assert sorted(one.details["counts"])[0] <= 2
+
+
 def test_without_classes_it_says_so():
     real, fake = patterns(20, (8, 8, 1)), patterns(20, (8, 8, 1), seed=1)
     result = evaluate([real], [fake[0]], ("class_agreement", "histogram"))
