@@ -123,6 +123,7 @@ def estimated_cycles(text: str) -> dict[str, int]:
     cycles: defaultdict[str, int] = defaultdict(int)
     for _, _, line, times in instructions(text):
         if expected := re.search(r'"estimated_cycles":"(\d+)"', line):
-            scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(\w+)', line)
+            # A layer made in another method than `__call__` stands behind its name: "Critic/Critic.scores/score".
+            scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(?:\1\.\w+\)*/)*(\w+)', line)
             cycles[f"{scope[1]}/{scope[2]}" if scope else "other"] += times * int(expected[1])
     return dict(sorted(cycles.items(), key=lambda item: -item[1]))

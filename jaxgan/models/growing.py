@@ -78,10 +78,10 @@ class Generator(resnet.Generator, kw_only=True):
 
         def image(h: Array, stage: int) -> Array:
             h = nn.relu(style.normed(f"image_norm{stage}")(h, train, labels))
-            layer = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name=f"image{stage}", **style.options)
+            layer = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name=f"image{stage}", **self.layer)
             return jnp.tanh(layer(h, train).astype(jnp.float32))
 
-        maps = [self.attended(self.start_map(z, labels, train), train)]
+        maps = [self.attended(self.start_map(z, labels, train, gain=1.0), train)]
         for i, width in enumerate(self.widths[: len(self.widths) - last + stage], start=1):
             maps.append(self.attended(UpBlock(width, style, name=f"block{i}")(maps[-1], train, labels), train))
         if self.is_initializing():  # All image layers.
@@ -113,7 +113,7 @@ class Critic(resnet.Critic, kw_only=True):
             x = x.astype(self.activation_dtype)
             if i == 0:  # The first block works on images.
                 return x
-            layer = Conv(self.widths[i - 1], kernel=1, stride=1, gain=1.0, name=f"image{last - i}", **style.options)
+            layer = Conv(self.widths[i - 1], kernel=1, stride=1, gain=1.0, name=f"image{last - i}", **self.layer)
             return layer(x, train)
 
         first = last - stage

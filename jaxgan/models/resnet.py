@@ -8,7 +8,7 @@ A block doubles or halves the side once and takes two convolutions of width 3, o
 from __future__ import annotations
 
 import dataclasses
-from math import gcd, prod, sqrt
+from math import gcd, sqrt
 from typing import Any
 
 import flax.linen as nn
@@ -19,8 +19,8 @@ from jaxgan.config import CriticConfig, GeneratorConfig
 from jaxgan.config.parsing import require
 from jaxgan.models import dcgan
 from jaxgan.models.attention import SelfAttention
-from jaxgan.models.conditioning import CONDITIONINGS
-from jaxgan.models.layers import Conv, Dense
+from jaxgan.models.layers import Conv
+from jaxgan.models.network import CriticModule, GeneratorModule, NetworkModule
 from jaxgan.models.norms import Norm, needs_bias
 from jaxgan.models.resample import DOWNSAMPLING, UPSAMPLING, DownConv, UpConv
 
@@ -127,39 +127,29 @@ def minibatch_deviation(x: Array, group: int) -> Array:
     return jnp.concatenate([x, statistic.astype(x.dtype)], axis=-1)
 
 
-class ResidualNetwork(nn.Module, kw_only=True):
+class ResidualNetwork(NetworkModule, kw_only=True):
     """What the residual generator and critic have in common.
 
-    Attributes:
-      widths: channels of the blocks' outputs, in the order of the blocks.
-      norm: one of `norms.NORMS`, before every activation.
-      spectral: divide every layer's weights by their largest singular value, beside any norm.
+    Attributes: as in `NetworkModule`, `widths` of the blocks' outputs and `norm` before every activation; and
       equalized: weights of variance 1, scaled in every pass, see `layers.Layer`.
       resample: one of `resample.UPSAMPLING` (generator) or `DOWNSAMPLING` (critic).
       attention: sides of the feature maps on which pixels look at each other.
       branch_start: factor of the first weights that end each residual branch; 0 begins with the shortcuts alone.
-      num_classes: number of classes, or 0.
-      axis_name: mapped axis over which batch norm is synchronised, or None.
-      activation_dtype: of the body's activations; parameters and output are float32.
-      matmul_dtype: of the operands of its products.
     """
 
-    widths: tuple[int, ...]
-    norm: str = "none"
-    spectral: bool = False
     equalized: bool = False
     resample: str = ""
     attention: tuple[int, ...] = ()
     branch_start: float = 1.0
-    num_classes: int = 0
-    axis_name: str | None = None
-    activation_dtype: Any = jnp.float32
-    matmul_dtype: Any = jnp.float32
+
+    @property
+    def layer(self) -> dict[str, Any]:
+        """What every layer with weights is made with."""
+        return {**super().layer, "equalized": self.equalized}
 
     def style(self, num_classes: int) -> Style:
         """How the blocks make their layers; `num_classes` above 0 makes their norms conditional."""
-        names = ("spectral", "equalized", "activation_dtype", "matmul_dtype")
-        layer = tuple((name, getattr(self, name)) for name in names)
+        layer = tuple(self.layer.items())
         return Style(self.norm, num_classes, self.axis_name, self.resample, self.branch_start, layer)
 
     def attended(self, h: Array, train: bool) -> Array:
@@ -167,52 +157,37 @@ class ResidualNetwork(nn.Module, kw_only=True):
         side = min(h.shape[1:-1])
         if side not in self.attention:
             return h
-        return SelfAttention(name=f"attention{side}", **self.style(0).options)(h, train)
+        return SelfAttention(name=f"attention{side}", **self.layer)(h, train)
 
 
-class Generator(ResidualNetwork, kw_only=True):
+class Generator(GeneratorModule, ResidualNetwork, kw_only=True):
     """Latents to samples: dense, then residual blocks that double the side, then one convolution and tanh.
 
-    Attributes: as in `ResidualNetwork`, `widths` from the coarsest feature map to the finest; and
-      shape: of one sample, `(*S, C)`.
+    Attributes: as in `GeneratorModule` and `ResidualNetwork`, `widths` from the coarsest feature map to the finest.
     """
 
-    shape: tuple[int, ...]
-    norm: str = "batch"
     resample: str = "nearest"
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
         """`z` float32 `[N, latent_dim]`, `labels` int `[N]` or None; returns float32 `[N, *S, C]` in [-1, 1]."""
         style = self.style(self.num_classes)
-        h = self.attended(self.start_map(z, labels, train), train)
+        h = self.attended(self.start_map(z, labels, train, gain=1.0), train)
         for i, width in enumerate(self.widths, start=1):
             h = self.attended(UpBlock(width, style, name=f"block{i}")(h, train, labels), train)
-        h = nn.relu(style.normed("last_norm")(h, train, labels))
-        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **style.options)(h, train)
+        h = nn.relu(self.normed("last_norm", self.num_classes)(h, train, labels))
+        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **self.layer)(h, train)
         return jnp.tanh(h.astype(jnp.float32))
 
-    def start_map(self, z: Array, labels: Array | None, train: bool) -> Array:
-        """The coarsest feature map `[N, *base, widths[0]]`: of the latent, joined with the label's embedding."""
-        if self.num_classes:
-            normal = nn.initializers.normal(1.0)
-            embedding = nn.Embed(self.num_classes, z.shape[-1], embedding_init=normal, name="embedding")
-            z = jnp.concatenate([z, embedding(labels)], axis=-1)
-        base = tuple(side >> len(self.widths) for side in self.shape[:-1])
-        layer = Dense(self.widths[0] * prod(base), gain=1.0, name="project", **self.style(0).options)
-        return layer(z, train).reshape(z.shape[0], *base, self.widths[0])
 
-
-class Critic(ResidualNetwork, kw_only=True):
+class Critic(CriticModule, ResidualNetwork, kw_only=True):
     """Samples to scores: residual blocks that halve the side, leaky ReLU, dense; no sigmoid.
 
-    Attributes: as in `ResidualNetwork`, `widths` from the finest feature map to the coarsest; and
-      conditioning: one of `conditioning.CONDITIONINGS`.
+    Attributes: as in `CriticModule` and `ResidualNetwork`, `widths` from the finest feature map to the coarsest; and
       minibatch_std: above 0, groups of so many samples see how much they differ: the critic couples samples.
     """
 
     resample: str = "average"
-    conditioning: str = "none"
     minibatch_std: int = 0
 
     @nn.compact
@@ -225,16 +200,12 @@ class Critic(ResidualNetwork, kw_only=True):
 
     def judged(self, h: Array, labels: Array | None, train: bool) -> tuple[Array, Array | None]:
         """Scores and logits of the coarsest feature map `[N, *base, C]`."""
-        style = self.style(0)
-        h = nn.leaky_relu(style.normed("last_norm")(h, train), 0.2)
+        h = nn.leaky_relu(self.normed("last_norm")(h, train), 0.2)
         if self.minibatch_std:
             h = minibatch_deviation(h, self._group(len(h), train))
-            h = Conv(h.shape[-1] - 1, kernel=3, stride=1, name="mix", **style.options)(h, train)
+            h = Conv(h.shape[-1] - 1, kernel=3, stride=1, name="mix", **self.layer)(h, train)
             h = nn.leaky_relu(h, 0.2)
-        h = h.reshape(h.shape[0], -1)
-        scores = Dense(1, gain=1.0, name="score", **style.options)(h, train)[:, 0].astype(jnp.float32)
-        of_class, logits = CONDITIONINGS[self.conditioning](h, labels, self.num_classes, train, style.options)
-        return scores if of_class is None else scores + of_class, logits
+        return self.scores(h, labels, train)
 
     def _group(self, count: int, train: bool) -> int:
         if not train or self.is_initializing():

@@ -28,7 +28,7 @@ KEY = jax.random.key(0)
 )
 def test_any_square_or_cube_whose_side_is_base_times_a_power_of_two(shape, widths):
     z = jnp.zeros((2, 10))
-    generator, critic = Generator(shape, widths), Critic(widths[::-1], norm="layer")
+    generator, critic = Generator(shape=shape, widths=widths), Critic(widths[::-1], norm="layer")
 
     def run():
         sample = generator.apply(generator.init(KEY, z, train=True), z, train=False)
@@ -44,7 +44,7 @@ def test_any_square_or_cube_whose_side_is_base_times_a_power_of_two(shape, width
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_norm_and_precision_has_float32_parameters_and_outputs(norm, dtype):
     x = jnp.zeros((2, 8, 8, 1))
-    generator = Generator((8, 8, 1), (8, 4), norm=norm, activation_dtype=dtype)
+    generator = Generator(shape=(8, 8, 1), widths=(8, 4), norm=norm, activation_dtype=dtype)
     critic = Critic((4, 8), norm=norm, activation_dtype=dtype)
     for module, inputs in ((generator, jnp.zeros((2, 5))), (critic, x)):
         variables = jax.eval_shape(lambda m=module, i=inputs: m.init(KEY, i, train=True))
@@ -126,7 +126,7 @@ def test_pixel_norm_gives_every_pixel_a_root_mean_square_of_one():
 
 
 def test_a_norm_and_spectral_normalisation_go_together():
-    generator = Generator((8, 8, 1), (8, 4), norm="batch", spectral=True)
+    generator = Generator(shape=(8, 8, 1), widths=(8, 4), norm="batch", spectral=True)
     variables = generator.init(KEY, jnp.zeros((2, 5)), train=True)
     assert set(variables["batch_stats"]["up1"]) == {"singular_vector"}
     assert set(variables["batch_stats"]["norm1"]["norm"]) == {"mean", "var"}
@@ -159,7 +159,7 @@ def test_labels_change_scores_or_logits_and_samples(conditioning):
     else:
         assert logits[0].shape == (2, 3)
         np.testing.assert_array_equal(scores[0], scores[1])
-    generator = Generator((8, 8, 1), (8, 4), norm="batch", num_classes=3)
+    generator = Generator(shape=(8, 8, 1), widths=(8, 4), norm="batch", num_classes=3)
     variables = generator.init(KEY, z, labels[0], train=True)
     samples = [np.asarray(generator.apply(variables, z, label)) for label in labels]
     assert np.abs(samples[0][0] - samples[1][0]).max() > 1e-4
