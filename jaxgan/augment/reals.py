@@ -9,6 +9,7 @@ deformation share ONE linear resampling.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,19 @@ _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 _STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
 _RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _ELASTIC_POINTS = 5
+
+# Every operation, in the order in which they act, and how many numbers it draws for samples of so many spatial axes.
+# Its name is that of its probability in `Augmentation`.
+OPERATIONS: dict[str, Callable[[int], int]] = {
+    "flip": lambda rank: rank,
+    "rot90": lambda rank: 2,
+    "affine": lambda rank: 3,
+    "elastic": lambda rank: 1 + rank * _ELASTIC_POINTS**rank,
+    "stain": lambda rank: 7,
+    "colour": lambda rank: 5,
+    "gamma": lambda rank: 2,
+    "noise": lambda rank: 2,
+}
 
 
 def augment(key: jax.Array, images: jax.Array, config: Augmentation) -> jax.Array:
@@ -71,16 +85,7 @@ def _augment_one(key: jax.Array, image: jax.Array, config: Augmentation) -> jax.
 
 def _draw(key: jax.Array, rank: int) -> dict[str, jax.Array]:
     """Uniform numbers in [0, 1) for every operation, on or off, by ONE call: each costs compile time."""
-    counts = {
-        "flip": rank,
-        "rot90": 2,
-        "affine": 3,
-        "elastic": 1 + rank * _ELASTIC_POINTS**rank,
-        "stain": 7,
-        "colour": 5,
-        "gamma": 2,
-        "noise": 2,
-    }
+    counts = {name: count(rank) for name, count in OPERATIONS.items()}
     numbers = jax.random.uniform(key, (sum(counts.values()),))
     return dict(zip(counts, jnp.split(numbers, np.cumsum(list(counts.values()))[:-1]), strict=True))
 
@@ -128,8 +133,8 @@ def _displacement(draws: dict[str, jax.Array], shape: tuple[int, ...], config: A
 
 
 def _stain(draws: list[jax.Array], image: jax.Array, config: Augmentation) -> jax.Array:
-    draws = jnp.stack(draws)
-    factor, shift = _between(draws[:3], config.stain_strength), _between(draws[3:], config.stain_strength / 2)
+    draws = jnp.stack(draws)[None, None]
+    factor, shift = _between(draws[..., :3], config.stain_strength), _between(draws[..., 3:], config.stain_strength / 2)
     # The 256 and the 1 keep the logarithm finite at black and the way back exact.
     density = -jnp.log(((image + 1.0) * 127.5 + 1.0) / 256.0)
     amounts = _matmul(density, np.linalg.inv(_STAINS))

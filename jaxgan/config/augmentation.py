@@ -16,7 +16,6 @@ _HIGHEST = {
     "gamma_strength": 3.0,
 }
 
-OPERATIONS = ("flip", "rot90", "affine", "elastic", "stain", "colour", "gamma", "noise")
 # What a data set may look alike under; everything else on reals alone comes out in the samples.
 _SYMMETRIES = ("flip", "rot90")
 
@@ -79,7 +78,7 @@ class Augmentation:
     @property
     def active(self) -> tuple[str, ...]:
         """Names of the operations whose probability is above 0, in the order in which they act."""
-        return tuple(name for name in OPERATIONS if getattr(self, name) > 0)
+        return tuple(name for name in registry("OPERATIONS") if getattr(self, name) > 0)
 
     def check(self, spatial_rank: int, channels: int) -> None:
         """Raises `InputError` for an operation that has no meaning for samples of that kind."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from jaxgan.data.preparing.statistics import Chunks, Statistics, count_outside, summarise
 from jaxgan.errors import InputError
-
-POLICIES = ("range", "minmax", "percentile", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Scaling:
       low: stored value that becomes -1, in `units`.
       high: stored value that becomes +1, in `units`.
       units: what the values measure, "" when unknown.
-      policy: how low and high were chosen: "range", "minmax", "percentile" or "fixed".
+      policy: how low and high were chosen, one of `POLICIES`.
       clipped: how many stored values of the dataset lay outside [low, high].
     """
 
@@ -98,6 +97,24 @@ class Scaling:
             raise InputError(f"scaling record is damaged ({error}); prepare the data again") from None
 
 
+def _of_dtype(dtype: np.dtype) -> tuple[float, float]:
+    if dtype.kind not in "ui":
+        raise InputError(f"scaling='range': {dtype} has no range; use minmax, percentile or fixed")
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+
+
+# How low and high are chosen, by name: from (stored dtype, statistics of the set, low and high as given, two shares).
+POLICIES: dict[str, Callable[[np.dtype, Statistics, Any, tuple[float, float]], tuple[float, float]]] = {
+    "range": lambda dtype, statistics, given, shares: _of_dtype(dtype),
+    "minmax": lambda dtype, statistics, given, shares: (statistics.low, statistics.high),
+    "percentile": lambda dtype, statistics, given, shares: (
+        statistics.quantiles[shares[0]],
+        statistics.quantiles[shares[1]],
+    ),
+    "fixed": lambda dtype, statistics, given, shares: given,
+}
+
+
 def choose(
     chunks: Chunks,
     dtype: np.dtype,
@@ -131,21 +148,13 @@ def choose(
         raise InputError(f"scaling={policy!r}: must be one of {', '.join(POLICIES)}")
     if (policy == "fixed") != (low is not None) or (policy == "fixed") != (high is not None):
         raise InputError(f"scaling={policy!r}: low and high are given together with 'fixed', and only with it")
-    shares = tuple(p / 100 for p in percentiles)
+    shares = percentiles[0] / 100, percentiles[1] / 100
     if not 0 <= shares[0] < shares[1] <= 1:
         raise InputError(f"percentiles={percentiles}: must be two rising numbers between 0 and 100")
     statistics = summarise(chunks, (0.001, 0.01, 0.5, 0.99, 0.999, *shares))
     if statistics.nonfinite:
         raise InputError(f"scaling: the set holds {statistics.nonfinite} NaN or infinite values; mend them first")
-    if policy == "range":
-        if dtype.kind not in "ui":
-            raise InputError(f"scaling='range': {dtype} has no range; use minmax, percentile or fixed")
-        low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-    elif policy == "minmax":
-        low, high = statistics.low, statistics.high
-    elif policy == "percentile":
-        low, high = (statistics.quantiles[p] for p in shares)
-    assert low is not None and high is not None  # "fixed" gives both, and every other policy sets them
+    low, high = POLICIES[policy](dtype, statistics, (low, high), shares)
     if not low < high:
         raise InputError(
             f"scaling={policy!r}: low={low:g} is not below high={high:g}; the images are constant, or choose "

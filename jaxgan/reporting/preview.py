@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.augment.diffaugment import augment_both
-from jaxgan.augment.reals import augment
-from jaxgan.config.augmentation import OPERATIONS, Augmentation, DiffAugmentation
+from jaxgan.augment.reals import OPERATIONS, augment
+from jaxgan.config.augmentation import Augmentation, DiffAugmentation
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.pictures import image_grid
@@ -51,7 +51,7 @@ def preview(
     both = both or DiffAugmentation()
     if not config.active and not both.policy:
         raise InputError(
-            f"no augmentation is on: set config.augment.{OPERATIONS[0]} or another above 0,"
+            f"no augmentation is on: set config.augment.{next(iter(OPERATIONS))} or another above 0,"
             " or config.diffaugment.policy=color"
         )
     images = np.asarray(images[:_ROWS], np.float32)

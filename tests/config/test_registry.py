@@ -1,5 +1,6 @@
 """One source of names: what a config accepts is what is implemented, here or in a user's own preset file."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxgan.config import Config
+from jaxgan.config.augmentation import Augmentation
 from jaxgan.config.registry import HOMES, registry
 from jaxgan.errors import InputError
 from jaxgan.objectives.losses import LOSSES, Loss
@@ -154,5 +156,11 @@ def test_a_network_says_which_widths_it_takes(tmp_path):
     )
 
 
+def test_every_operation_on_reals_has_its_probability_in_the_config():
+    off = {field.name for field in dataclasses.fields(Augmentation) if field.default == 0.0}
+    assert off == registry("OPERATIONS").keys()
+    assert Augmentation(**dict.fromkeys(off, 0.5)).active == tuple(registry("OPERATIONS"))
+
+
 def test_every_registry_has_a_test():
-    assert FIELDS.keys() == HOMES.keys()
+    assert {*FIELDS, "OPERATIONS"} == HOMES.keys()
