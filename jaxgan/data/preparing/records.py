@@ -47,6 +47,12 @@ def write_records(
         splits: Mapping = dataclasses.field(default_factory=dict, repr=False, compare=False)
         class_names: tuple[str, ...] = ()
 
+    class LocalInfo(tfds.core.DatasetInfo):
+        """What is known of a set that no server knows: each search there would leave a folder in /tmp."""
+
+        def initialize_from_bucket(self):
+            """Does nothing."""
+
     # tfds comes without types, so that mypy takes `object` for the base.
     class ImageRecords(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
         """Equally shaped images or volumes, with a class if there are any; records in the order given."""
@@ -60,9 +66,7 @@ def write_records(
             features = {"image": tfds.features.Tensor(shape=images.shape[1:], dtype=images.dtype, encoding="bytes")}
             if labels is not None:
                 features["label"] = tfds.features.ClassLabel(names=list(self.builder_config.class_names))
-            return tfds.core.DatasetInfo(
-                builder=self, disable_shuffling=True, features=tfds.features.FeaturesDict(features)
-            )
+            return LocalInfo(builder=self, disable_shuffling=True, features=tfds.features.FeaturesDict(features))
 
         def _split_generators(self, dl_manager):
             return {name: self._generate_examples(*split) for name, split in self.builder_config.splits.items()}

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -29,6 +30,13 @@ def test_agrees_with_tfds(tmp_path, shape, classes):
         np.testing.assert_array_equal(source[i]["image"], images[i])
         assert labels is None or source[i]["label"] == labels[i]
     assert len(RecordReader(find_shards(folder, "test", 2), shape, images.dtype)) == 2
+
+
+def test_nothing_is_left_among_the_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    write_records(tmp_path, "some_set", "c", {"train": (np.zeros((3, 2, 2, 1), np.uint8), None)})
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_several_files_threads_and_processes(tmp_path):
