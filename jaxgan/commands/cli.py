@@ -71,6 +71,14 @@ def finite(text: str) -> float:
     return value
 
 
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of commands that work with a trained model."""
+    add = parser.add_argument
+    add("--checkpoint", required=True, type=path, help="a run's folder, or one of its checkpoints")
+    add("--step", type=step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--config", type=path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
+
+
 def program(command: str) -> str:
     """How the user called a command: `jaxgan train`, or the name of the script in a checkout's `scripts/`."""
     called = Path(sys.argv[0])

@@ -18,9 +18,7 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("export"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", required=True, type=cli.path, help="a run's folder, or one of its checkpoints")
-    add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
-    add("--config", type=cli.path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
+    cli.add_model_flags(own)
     add("--output", required=True, type=cli.path, help="folder for the files; it must not hold any")
     add("--overwrite", action="store_true", help="replace files that exist")
     return own

@@ -24,9 +24,7 @@ def parser() -> cli.ArgumentParser:
 
     own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", required=True, type=cli.path, help="a run's folder, or one of its checkpoints")
-    add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
-    add("--config", type=cli.path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
+    cli.add_model_flags(own)
     add("--output_dir", type=cli.path, help="folder for the files (default: CHECKPOINT/generated/<time>)")
     add("--num_samples", type=cli.whole(1, cli.MOST_SAMPLES), default=25, help="how many (default: 25)")
     add("--labels", metavar="0,1", help="classes to make, in turn (default: all; conditional models)")

@@ -43,3 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
 def entry_point() -> None:
     """What the installed command calls."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    entry_point()

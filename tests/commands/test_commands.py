@@ -216,6 +216,18 @@ def test_the_command_itself_needs_no_jax():
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
 
 
+@pytest.mark.parametrize("module", ["jaxgan", "jaxgan.commands.main"])
+def test_the_command_runs_as_a_module(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "nonsense"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "nonsense" in done.stderr
+
+
 def test_a_folder_beside_the_checkpoints_that_is_no_step_is_left_alone(run, tmp_path, capsys, monkeypatch):
     odd = run / "checkpoints" / "\u00b2"  # A digit for Python's isdigit, but no number.
     odd.mkdir()
