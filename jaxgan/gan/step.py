@@ -205,13 +205,15 @@ def train_many(
     def ref_of(i: Array | int) -> Tree:
         return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, i, keepdims=False), batch_refs)
 
+    # Traced once, although it is asked for its shapes first; `inline` leaves no trace of the function in the program.
+    step = jax.jit(partial(train_step, gan, load_batch), inline=True)
     length = len(jax.tree.leaves(batch_refs)[0])
-    _, shapes = jax.eval_shape(lambda: train_step(gan, load_batch, state, data, ref_of(0)))
+    _, shapes = jax.eval_shape(step, state, data, ref_of(0))
     metrics = jax.tree.map(lambda leaf: jnp.zeros((length, *leaf.shape), leaf.dtype), shapes)
 
     def body(i: Array, carry: tuple[GANState, Metrics]) -> tuple[GANState, Metrics]:
         state, metrics = carry
-        state, new = train_step(gan, load_batch, state, data, ref_of(i))
+        state, new = step(state, data, ref_of(i))
         return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
 
     return lax.fori_loop(0, count, body, (state, metrics))
