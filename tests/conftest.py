@@ -15,6 +15,9 @@ if "JAXGAN_TEST_CACHE" not in os.environ:
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAXGAN_TEST_CACHE"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
+# Arrays of different ranks meet by accident more often than on purpose: our code says which axes it means.
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
 import hypothesis
 import jax
 import pytest

@@ -23,7 +23,7 @@ def count_values(images: jax.Array | np.ndarray, weights: jax.Array | np.ndarray
     """
     channels = images.shape[-1]
     index = jnp.clip(jnp.rint((images + 1.0) * ((bins - 1) / 2)), 0, bins - 1).astype(jnp.int32)
-    index = index + bins * jnp.arange(channels, dtype=jnp.int32)
+    index = index + jnp.expand_dims(bins * jnp.arange(channels, dtype=jnp.int32), range(images.ndim - 1))
     each = jnp.broadcast_to(weights.reshape(-1, *[1] * (images.ndim - 1)), images.shape)
     counts = jnp.zeros(channels * bins, jnp.int32).at[index.reshape(-1)].add(each.reshape(-1).astype(jnp.int32))
     return counts.reshape(channels, bins)

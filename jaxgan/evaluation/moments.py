@@ -56,7 +56,7 @@ def add_moments(sums: MomentSums, features: jax.Array, weights: jax.Array) -> Mo
       features: `[N, D]` float32.
       weights: `[N]` of 0 (padding, left out) or 1.
     """
-    shifted = (features - sums.origin) * weights[:, None]
+    shifted = (features - sums.origin[None]) * weights[:, None]
     second = jnp.matmul(shifted.T, shifted, precision=jax.lax.Precision.HIGHEST)
     return MomentSums(
         sums.origin,

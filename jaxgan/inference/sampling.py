@@ -52,13 +52,13 @@ def interpolate(start: Array, end: Array, num_steps: int, spherical: bool = True
         raise InputError(f"--num_steps {num_steps} is not valid: an interpolation needs at least 2")
     t = jnp.linspace(0.0, 1.0, num_steps)[:, None]
     if not spherical:
-        return (1.0 - t) * start + t * end
+        return (1.0 - t) * start[None] + t * end[None]
     lengths = jnp.linalg.norm(start), jnp.linalg.norm(end)
     units = start / lengths[0], end / lengths[1]
     angle = jnp.arccos(jnp.clip(jnp.dot(*units), -1.0, 1.0))
     # sinc form: stays finite when the two directions are the same.
     weights = [(s * jnp.sinc(s * angle / jnp.pi)) / jnp.sinc(angle / jnp.pi) for s in (1.0 - t, t)]
-    direction = weights[0] * units[0] + weights[1] * units[1]
+    direction = weights[0] * units[0][None] + weights[1] * units[1][None]
     return direction * ((1.0 - t) * lengths[0] + t * lengths[1])
 
 

@@ -31,7 +31,7 @@ class Conv3x3(nn.Module):
         """The convolution, in the way that is quick for the plane's size."""
         channels = x.shape[-1]
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, channels, self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,)).reshape(1, 1, 1, -1)
         if min(x.shape[1:3]) > 2:
             layout = ("NHWC", "HWIO", "NHWC")
             y = jax.lax.conv_general_dilated(
@@ -52,7 +52,7 @@ class VGG16(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """The spatial mean of the last layer (relu5_3)."""
-        x = (x - jnp.asarray(_SHIFT)) / jnp.asarray(_SCALE)
+        x = (x - jnp.asarray(_SHIFT)[None, None, None]) / jnp.asarray(_SCALE)[None, None, None]
         index = 0
         for stage, (width, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
             if stage:
