@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs jaxgan with its test tools into .venv, then runs ruff, mypy, the import-graph test and the tests.
-#   bash scripts/test.sh                     what a change must pass
-#   bash scripts/test.sh --parity            also the comparisons with public implementations (installs PyTorch)
+#   bash scripts/test.sh                     what a change must pass: all but the tests marked slow or parity
+#   bash scripts/test.sh --all               these too (installs PyTorch, which parity compares with)
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
-#   bash scripts/test.sh tests/gan             only some tests; further arguments go to pytest
+#   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
-marks="not parity"
+marks="not slow and not parity"
 extras=test
-if [ "${1:-}" = --parity ]; then
+if [ "${1:-}" = --all ]; then
     shift
     marks=""
     extras=test,test-parity

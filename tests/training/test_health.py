@@ -104,9 +104,18 @@ class Poisoned:
 
 
 def rollback_config(**train):
-    config = make_config(checkpoint_every_iterations=4, on_nan="rollback", **train)
-    values = config.to_dict()
-    return Config.from_dict({**values, "optimizer": {"name": "adam", "lr": 1e-3}})
+    """A game that compiles quickly: without classes, augmentation and second derivatives."""
+    config = make_config(**{"checkpoint_every_iterations": 4, "on_nan": "rollback", **train})
+    return Config.from_dict(
+        {
+            "data": {"size": 8},
+            "generator": {"latent_dim": 4, "widths": [4]},
+            "critic": {"widths": [4]},
+            "objective": {"loss": "hinge"},
+            "optimizer": {"name": "adam", "lr": 1e-3},
+            "train": config.to_dict()["train"],
+        }
+    )
 
 
 def run_and_listen(config, folder):
@@ -156,9 +165,7 @@ def test_a_run_goes_back_once_and_repeats_exactly_when_it_is_interrupted(tmp_pat
 
 def test_without_a_checkpoint_a_run_goes_back_to_its_beginning_with_other_draws(tmp_path, monkeypatch):
     Poisoned(monkeypatch, at=2, times=2)
-    config = rollback_config(iterations=5, max_rollbacks=2)
-    values = config.to_dict()
-    config = Config.from_dict({**values, "train": {**values["train"], "checkpoint_every_iterations": 0}})
+    config = rollback_config(iterations=5, max_rollbacks=2, checkpoint_every_iterations=0)
     keys = []
     place = run_module.Run.place
     monkeypatch.setattr(
