@@ -1,14 +1,15 @@
-"""How long each map of each convolution of a preset's critic takes under each scheme of the CPU lowering:
+"""How long each map of each kind of convolution of a preset's critic takes under each scheme of the CPU lowering:
 
     python -m jaxgan.benchmark.maps configs/cell256.py [--batch_size N]
 
-Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch); `*` marks the
-scheme that the lowering chooses. In a whole update the maps share transforms, so the sum of a row is an upper bound.
+Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch), a line for
+each kind of layer with its kernel and stride ("4/2"); `*` marks the scheme that the lowering chooses. In a whole update
+the maps share transforms, so the sum of a row is an upper bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import prod
 from unittest import mock
@@ -17,12 +18,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgan.benchmark.workload import best_seconds
+from jaxgan.benchmark.workload import best_seconds, num_classes
 from jaxgan.commands import cli
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
-from jaxgan.models.layers import Conv
-from jaxgan.ops import lowering_cpu
+from jaxgan.models import build_critic
+from jaxgan.ops import conv, lowering_cpu
 from jaxgan.ops.geometry import Geometry
 from jaxgan.ops.schemes import Columns, Minimal
 
@@ -30,21 +31,36 @@ from jaxgan.ops.schemes import Columns, Minimal
 REPEATS, ROUNDS = 16, 3
 
 
-def layers(config: Config, batch_size: int) -> Iterator[tuple[Geometry, int, int, int]]:
-    """(geometry, samples, channels, features) of each convolution of the critic."""
-    channels, shape = config.data.channels, config.data.shape[:-1]
-    for features in config.critic.widths:
-        geometry = Geometry.resolve(shape, (Conv.kernel,) * len(shape), Conv.stride, "SAME")
-        yield geometry, 2 * batch_size, channels, features
-        channels, shape = features, geometry.output
+def layers(config: Config, batch_size: int) -> list[tuple[Geometry, int, int, int]]:
+    """(geometry, samples, channels, features) of each convolution of the critic, in the order in which they run."""
+    found: list[tuple[Geometry, int, int, int]] = []
+    forward = conv._CLOSED["C"]
+
+    def noted(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+        found.append((geometry, len(x), w.shape[-2], w.shape[-1]))
+        return forward(geometry, x, w)
+
+    critic = build_critic(config, num_classes(config), platform="cpu")
+    images = jax.ShapeDtypeStruct((2 * batch_size, *config.data.shape), jnp.float32)
+    labels = jax.ShapeDtypeStruct((2 * batch_size,), jnp.int32)
+    with mock.patch.dict(conv._CLOSED, {"C": noted}):
+        jax.eval_shape(critic.init, jax.random.key(0), images, labels)
+    return found
+
+
+# By the taps along an axis, how many outputs small and large tiles have.
+_SMALL, _LARGE = {1: 1, 2: 2, 3: 2}, {1: 1, 2: 4, 3: 3}
 
 
 def schemes(geometry: Geometry) -> list[Columns | Minimal]:
-    """Columns, tiles of two, tiles of four along two axes, tiles of four."""
-    blocks = lowering_cpu.Blocks(geometry)
-    rank = len(blocks.taps)
-    tiles = dict.fromkeys([(2,) * rank, (2,) * (rank - 2) + (4, 4), (4,) * rank])
-    return [Columns(blocks.taps, geometry.output)] + [Minimal(blocks.taps, geometry.output, t) for t in tiles]
+    """Columns, small tiles, tiles that are large along two axes, large tiles."""
+    taps = lowering_cpu.Blocks(geometry).taps
+    found: list[Columns | Minimal] = [Columns(taps, geometry.output)]
+    if 1 < max(taps) <= max(_LARGE):
+        small, large = (tuple(sizes[t] for t in taps) for sizes in (_SMALL, _LARGE))
+        tiles = dict.fromkeys([small, small[:-2] + large[-2:], large])
+        found += [Minimal(taps, geometry.output, tile) for tile in tiles]
+    return found
 
 
 def milliseconds(function: Callable, a: jax.Array, b: jax.Array) -> float:
@@ -90,12 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
     args = parser.parse_args(arguments)
     config = load_config(args.config)
-    for geometry, samples, channels, features in layers(config, args.batch_size or config.train.batch_size):
+    for geometry, samples, channels, features in dict.fromkeys(
+        layers(config, args.batch_size or config.train.batch_size)
+    ):
         work = 2 * samples * prod(geometry.output) * prod(geometry.kernel) * channels * features / 1e9
-        size = "x".join(map(str, geometry.size))
+        size, kernel, stride = "x".join(map(str, geometry.size)), geometry.kernel[0], geometry.stride[0]
         times = measure(geometry, samples, channels, features)
         cells = "  ".join(f"{name}: " + " / ".join(f"{t:.1f}" for t in ms) for name, ms in times.items())
-        print(f"{samples} x {size} x {channels} to {features}  {work:.2f} GFLOP  {cells}", flush=True)
+        print(
+            f"{samples} x {size} x {channels} to {features}  {kernel}/{stride}  {work:.2f} GFLOP  {cells}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def parser() -> cli.ArgumentParser:
     add("--seconds", type=cli.finite, default=20.0, help="time for each row, about (default: 20)")
     add(
         "--target",
-        metavar="h100[:N]|v5e:2x2|...",
+        metavar="h100[:N]|a100[:N]|v5e:2x2|...",
         help="time nothing: compile for devices that need not be there, and print a table of what the programs hold",
     )
     add("--output", type=cli.path, metavar="FILE.json", help="write the report there")

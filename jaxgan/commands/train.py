@@ -47,7 +47,7 @@ def parser() -> cli.ArgumentParser:
     add("--dry_run", action="store_true", help="print settings, networks and memory, and train nothing")
     add(
         "--target",
-        metavar="h100[:N]|v5e:2x2|...",
+        metavar="h100[:N]|a100[:N]|v5e:2x2|...",
         help="with --dry_run: compile for devices that need not be there, and print memory, work and calls",
     )
     add("--augment_preview", type=cli.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")

@@ -17,6 +17,7 @@ from jaxgan.commands import benchmark as run
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
+from jaxgan.models import build_critic
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -147,6 +148,21 @@ def test_maps_are_timed_under_each_scheme(preset, capsys, monkeypatch):
         assert line.startswith("4 x ")
         assert line.count("*") == 1
         assert {"columns", "2x2", "4x4"} <= set(line.replace("*", "").replace(":", " ").split())
+
+
+def test_the_layers_of_residual_critics_are_those_that_have_weights():
+    critic = {"network": "resnet", "widths": [4, 6], "attention": [4], "minibatch_std": 2}
+    config = Config.from_dict({"data": {"size": 8}, "critic": critic})
+    found = maps.layers(config, 3)
+    weights = jax.eval_shape(
+        build_critic(config, 0).init, jax.random.key(0), jax.ShapeDtypeStruct((6, *config.data.shape), "float32")
+    )["params"]
+    kernels = [leaf.shape for leaf in jax.tree.leaves(weights) if leaf.ndim == 4]
+    assert sorted(widths for _, _, *widths in found) == sorted([*shape[-2:]] for shape in kernels)
+    assert {samples for _, samples, _, _ in found} == {6}
+    assert {(g.kernel[0], g.stride[0]) for g, *_ in found} == {(3, 1), (4, 2), (1, 1)}
+    tiles = {maps._name(scheme) for g, *_ in found for scheme in maps.schemes(g)}
+    assert tiles == {"columns", "2x2", "3x3", "4x4"}
 
 
 def test_what_takes_minutes_is_run_once():
