@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -13,8 +14,11 @@ import numpy as np
 from jaxgan import parallel
 from jaxgan.data.source import ResidentSource, StreamingSource
 from jaxgan.training.call_length import CallLength
+from jaxgan.training.patience import told_when_long
 from jaxgan.training.programs import Programs
 from jaxgan.training.run import Run
+
+_COMPILING = "compiling the iteration, which a later start finds in the cache"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +67,9 @@ class Calls:
         program = self._programs.at(run.step)
         compiled, self._program = program is self._program, program
         began = time.perf_counter()
-        run.state, metrics = program(run.state, self._source.data, batch_refs, count)
+        waiting = contextlib.nullcontext() if compiled else told_when_long(_COMPILING)
+        with waiting:
+            run.state, metrics = program(run.state, self._source.data, batch_refs, count)
         run.step += count
         changed = run.step == self._programs.next_change(run.step - count)
         if changed:

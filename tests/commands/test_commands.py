@@ -21,9 +21,9 @@ TINY = ["--config.train.iterations=2", "--config.train.batch_size=8", "--config.
         "--config.train.log_every_iterations=1"]  # fmt: skip
 
 
-def command(script, *arguments, cwd=ROOT):
+def command(script, *arguments, cwd=ROOT, **variables):
     """Runs a script in a process of its own, as a user does."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
         cwd=cwd, env=environment, capture_output=True, text=True, timeout=300,
@@ -47,6 +47,20 @@ def test_training_leaves_a_run_and_is_quiet_without_a_terminal(run):
     assert wanted <= lines[0].keys()
     assert lines[0]["images_per_second"] is None, "the time of a call that compiled says nothing of speed"
     assert (run / "report.html").exists() and (run / "figures" / "losses.png").exists()
+
+
+@pytest.mark.slow
+def test_a_second_start_compiles_nothing_anew(tmp_path, monkeypatch):
+    """What the first start compiled and kept, the second one finds: it would keep a second copy of what it does not."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # Of the tests; the command has one of its own.
+    kept = []
+    for name in ("one", "two"):
+        flags = ["--config", "mnist", "--data_dir", "demo", "--workdir", tmp_path / name, *TINY]
+        done = command("train.py", *flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
+        assert done.returncode == 0, done.stderr
+        kept.append({path.name for path in (tmp_path / "cache" / "jaxgan" / "xla").glob("*-cache")})
+    # pmap calls whatever it maps "_fun".
+    assert kept[0] == kept[1] and any(name.startswith("jit__fun") for name in kept[0]), kept
 
 
 def test_generate_writes_a_readable_grid_and_the_same_bytes_again(run, tmp_path):
