@@ -36,6 +36,7 @@ from jaxgan.evaluation.networks.extractor import choose_extractor
 from jaxgan.evaluation.registry import METRICS, default_metrics, help_text, needs_extractor, parse_metrics
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
+from jaxgan.reporting import report
 
 # Fewer draws say nothing of the ends of a 95% interval.
 FEWEST_DRAWS = 20
@@ -51,6 +52,7 @@ class _Task:
     facts: dict[str, Any]
     output: Path
     heldout: Source | None = None
+    run_dir: Path | None = None
 
 
 def parser() -> cli.ArgumentParser:
@@ -153,6 +155,8 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         "cache": str(files.cache_folder()),
     }
     written = write_report(evaluation, task.output, facts, task.real, task.generated, args.overwrite)
+    if task.run_dir is not None:
+        written.append(report.write_report(task.run_dir))
     print(table(evaluation))
     print("written: " + ", ".join(map(str, written)))
     return evaluation, written
@@ -233,7 +237,8 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
         heldout = (
             None if dataset.held_out is None or split == "holdout" else dataset_source(dataset.held_out, MOST_REALS)
         )
-    return _Task(dataset_source(reals, MOST_REALS), generated, split, facts, output or default, heldout)
+    real = dataset_source(reals, MOST_REALS)
+    return _Task(real, generated, split, facts, output or default, heldout, model.run_dir)
 
 
 def _data_dir(args: Namespace, run_dir: Path) -> str:

@@ -27,7 +27,9 @@ def parser() -> cli.ArgumentParser:
     cli.add_model_flags(own)
     add("--output_dir", type=cli.path, help="folder for the files (default: CHECKPOINT/generated/<time>)")
     add("--num_samples", type=cli.whole(1, cli.MOST_SAMPLES), default=25, help="how many (default: 25)")
-    add("--labels", metavar="0,1", help="classes to make, in turn (default: all; conditional models)")
+    add(
+        "--labels", metavar="A,B", help="classes to make, by name or number, in turn (default: all; conditional models)"
+    )
     add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of the latents (default: 0)")
     add("--truncation", type=cli.finite, metavar="T", help="cut latents off at +-T: less variety, fewer odd ones")
     add("--interpolate", action="store_true", help="go from one latent to another instead")
@@ -71,6 +73,7 @@ def generate_files(args: Namespace) -> list[Path]:
     from jaxgan.inference.trained_model import (
         generate_interpolation,
         generate_samples,
+        label_numbers,
         load_trained_model,
         sample_labels,
     )
@@ -78,7 +81,7 @@ def generate_files(args: Namespace) -> list[Path]:
     from jaxgan.reporting.run_figures import interpolation_strip
 
     model = load_trained_model(args.checkpoint, args.step)
-    labels = _numbers(args.labels)
+    labels = None if args.labels is None else label_numbers(args.labels.split(","), model.class_names)
     if args.interpolate:
         if args.truncation is not None:
             raise InputError("--truncation does not go with --interpolate: leave one out")
@@ -120,14 +123,6 @@ def generate_files(args: Namespace) -> list[Path]:
             stem=stem,
             overwrite=args.overwrite,
             labels=shown,
+            class_names=model.class_names,
         )
     return [interpolation_strip(path, samples) for path in drawn] + written
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--labels {text!r} is not valid: give class numbers, e.g. 0,1") from None

@@ -1,7 +1,10 @@
-"""Draws the figures and the report of runs anew, from their logs and samples.
+"""Draws the figures and the report of runs anew, from their logs and samples; several runs are also compared.
 
     jaxgan report runs/digits
-    jaxgan report runs/digits runs/cells
+    jaxgan report runs/digits runs/cells --output both.html
+
+Each run's page is its `report.html`. Of several runs, one page more has the curves in the same charts, samples side by
+side, and what differs in configuration and evaluation.
 
 Prints the files written. Exit status: 0 success, 2 wrong input (one line on stderr, nothing written), 1 anything else.
 """
@@ -19,6 +22,10 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("report"), description=__doc__)
     own.add_argument("runs", nargs="+", type=cli.path, metavar="RUN", help="folder of a run")
+    own.add_argument(
+        "--output", type=cli.path, metavar="FILE.html", help="the comparison of several runs (default: comparison.html)"
+    )
+    own.add_argument("--overwrite", action="store_true", help="let --output replace a file that is no such page")
     return own
 
 
@@ -27,9 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     for run in args.runs:
         check_run(run)
+    if args.output and len(args.runs) == 1:
+        raise InputError(f"--output {args.output} is for comparisons: give a second run, or leave it out")
     for run in args.runs:
         for path in redraw(run):
             print(path)
+    if len(args.runs) > 1:
+        from jaxgan.reporting.report import write_comparison
+
+        print(write_comparison(args.runs, args.output or "comparison.html", args.overwrite))
     return 0
 
 

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Path(args.workdir) if args.workdir else run_folder.default_name(presets.title(args.config).partition(":")[0])
     )
     try:
-        run_dir = training.train(config, workdir, args.data_dir, args.resume)
+        run_dir = training.train(config, workdir, args.data_dir, args.resume, preset=args.config)
     except (training.Interrupted, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -93,7 +93,10 @@ def write_report(
     """
     figures = make_figures(evaluation, real, generated)
     paths = figure_paths(output, figures)
-    record = facts | evaluation.to_dict() | {"figures": {name: path.name for name, path in paths.items()}}
+    found = evaluation.to_dict()
+    for name, measurement in evaluation.metrics.items():
+        found["metrics"][name]["reading"] = _reading(name, measurement)
+    record = facts | found | {"figures": {name: path.name for name, path in paths.items()}}
     with atomic_files([output, *paths.values()], overwrite=overwrite) as (json_file, *pictures):
         json_file.write_text(json.dumps(_finite(record), indent=2, default=_plain) + "\n")
         for figure, picture in zip(figures.values(), pictures, strict=True):

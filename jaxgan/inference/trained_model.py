@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
 def generate_samples(
     model: TrainedModel,
     n: int,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int | str] | None = None,
     seed: int = 0,
     truncation: float | None = None,
 ) -> np.ndarray:
@@ -121,7 +123,8 @@ def generate_samples(
     Args:
       model: from `load_trained_model`.
       n: how many, at least 1.
-      labels: classes to make, repeated in order up to n; None: all classes in turn. Conditional models only.
+      labels: classes to make, by number or name, repeated in order up to n; None: all classes in turn. Conditional
+        models only.
       seed: of the latents.
       truncation: cut latents off at +-truncation; None: not cut.
 
@@ -143,7 +146,7 @@ def generate_samples(
 
 
 def generate_interpolation(
-    model: TrainedModel, num_steps: int, label: int | None = None, seed: int = 0, spherical: bool = True
+    model: TrainedModel, num_steps: int, label: int | str | None = None, seed: int = 0, spherical: bool = True
 ) -> np.ndarray:
     """Samples along the way between two latents, float32 `[num_steps, *S, C]` in [-1, 1].
 
@@ -169,7 +172,29 @@ def generate_interpolation(
     return _samples(model, interpolate(ends[0], ends[1], num_steps, spherical), labels)
 
 
-def sample_labels(model: TrainedModel, n: int, labels: Sequence[int] | None = None) -> np.ndarray | None:
+def label_numbers(labels: Sequence[int | str], class_names: Sequence[str]) -> list[int]:
+    """Classes by name or number as numbers; of a class whose name is the number of another, the name counts.
+
+    Raises:
+      InputError: a class that there is not, with the nearest name.
+    """
+    by_name = {name: i for i, name in enumerate(class_names)}
+    numbers = []
+    for label in labels:
+        text = str(label).strip()
+        if isinstance(label, str) and text in by_name:
+            numbers.append(by_name[text])
+        elif re.fullmatch(r"-?\d+", text):
+            numbers.append(int(text))
+        else:
+            near = difflib.get_close_matches(text, by_name, n=1)
+            known = ", ".join(by_name) or "none"
+            way_out = f"did you mean {near[0]}?" if near else f"the classes are {known}"
+            raise InputError(f"--labels {text!r} is not valid: {way_out}")
+    return numbers
+
+
+def sample_labels(model: TrainedModel, n: int, labels: Sequence[int | str] | None = None) -> np.ndarray | None:
     """The class of each of n samples, int32 `[n]`, or None for an unconditional model.
 
     Raises:
@@ -180,7 +205,7 @@ def sample_labels(model: TrainedModel, n: int, labels: Sequence[int] | None = No
             raise InputError("--labels: this model was trained without classes; leave the flag out")
         return None
     classes = len(model.class_names)
-    chosen = list(range(classes)) if labels is None else list(labels)
+    chosen = list(range(classes)) if labels is None else label_numbers(labels, model.class_names)
     wrong = [label for label in chosen if not 0 <= label < classes]
     if wrong or not chosen:
         names = ", ".join(f"{i}={name}" for i, name in enumerate(model.class_names))

@@ -7,9 +7,11 @@ and nothing is overwritten unless the caller says so.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -41,6 +43,7 @@ def write_samples(
     stem: str = "sample",
     overwrite: bool = False,
     labels: Sequence[int] | np.ndarray | None = None,
+    class_names: Sequence[str] = (),
 ) -> list[Path]:
     """Writes samples in any of `FORMATS`; either every file appears or none does.
 
@@ -59,7 +62,8 @@ def write_samples(
     TIFF and NIfTI files state the size of a pixel where it is known, and where they come from: `provenance`, the number
     of the sample and the scaling, as JSON in ImageJ's "Info", OME's description or a NIfTI comment.
 
-    With labels, `_class3` stands after the number, and `samples_labels.csv` lists number and class.
+    With labels, the class's name (`_tumour`, or `_class3` where classes are only numbered) stands after the number, and
+    `samples_labels.csv` lists number, class and name.
 
     Args:
       samples: float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`.
@@ -73,6 +77,7 @@ def write_samples(
       stem: first part of every file name.
       overwrite: replace files that exist.
       labels: `[N]` class numbers.
+      class_names: their names, for file names, the list and the grid.
 
     Returns:
       the files written.
@@ -87,12 +92,16 @@ def write_samples(
     numbers = [f"{stem}_{i:05d}" for i in range(len(samples))]
     plan: dict[str, Callable[[Path], object]] = {}
     if labels is not None:
-        numbers = [f"{number}_class{int(label)}" for number, label in zip(numbers, labels, strict=True)]
-        lines = ["sample,class", *(f"{i},{int(label)}" for i, label in enumerate(labels))]
-        plan[f"{stem}s_labels.csv"] = partial(Path.write_text, data="\n".join(lines) + "\n")
+        labels = [int(label) for label in labels]
+        parts = {label: _file_part(label, class_names) for label in set(labels)}
+        if len(set(parts.values())) < len(parts):  # Names that differ only in what file names cannot have.
+            parts = {label: f"class{label}" for label in parts}
+        numbers = [f"{number}_{parts[label]}" for number, label in zip(numbers, labels, strict=True)]
+        plan[f"{stem}s_labels.csv"] = partial(_write_labels, labels=labels, names=class_names)
     for form in formats:
         if form == "grid":
-            plan[f"{stem}_grid.png"] = partial(pictures.save_png, image=pictures.grid(samples, None, labels))
+            picture = pictures.grid(samples, labels=labels, names=class_names, affine=affine)
+            plan[f"{stem}_grid.png"] = partial(pictures.save_png, image=picture)
         elif form == "npy":
             plan[f"{stem}s.npy"] = partial(np.save, arr=samples, allow_pickle=False)
         for i, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
@@ -136,6 +145,20 @@ def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None,
         raise InputError(f"--labels: {len(labels)} labels for {len(samples)} samples, give one a sample")
     if not np.isfinite(samples).all():
         raise InputError("samples hold NaN or Inf, the training has diverged: choose an earlier --step")
+
+
+def _file_part(label: int, names: Sequence[str]) -> str:
+    """A class's name as part of a file name; `class3` where it has none but its number."""
+    name = names[label] if len(names) > label else str(label)
+    plain = re.sub(r"[^\w-]+", "-", name).strip("-")[:40]
+    return f"class{label}" if not plain or plain.isdecimal() else plain
+
+
+def _write_labels(path: Path, labels: Sequence[int], names: Sequence[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["sample", "class", "name"])
+        rows.writerows([i, label, names[label] if len(names) > label else label] for i, label in enumerate(labels))
 
 
 def _origin(provenance: Mapping[str, Any] | None, index: int, form: str, scaling: Scaling | None) -> dict[str, Any]:

@@ -1,90 +1,45 @@
-"""The report page of a run: everything to look at, in one file that can be mailed."""
+"""The report page of a run, and the page that compares runs: everything to look at, in one file that can be mailed."""
 
 from __future__ import annotations
 
-import base64
 import datetime
+import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jaxgan
+from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.reporting.run_figures import read_json
-from jaxgan.runs.metrics_log import read_metrics
-
-_ORDER = (
-    "samples_final",
-    "real_and_generated",
-    "losses",
-    "wasserstein",
-    "metrics",
-    "epoch_comparison",
-    "progress",
+from jaxgan.reporting import page_pictures
+from jaxgan.reporting.contents import flat, origin, read_contents
+from jaxgan.reporting.markdown import to_html
+from jaxgan.reporting.page_curves import all_series, panels
+from jaxgan.reporting.page_tables import (
+    FILE_NAME,
+    config_table,
+    distinct,
+    environment_rows,
+    evaluation_tables,
+    files_of,
+    headline,
+    metric_rows,
+    side_by_side,
+    summary,
+    window_note,
 )
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ name }}</title>
-<style>
-  body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: auto; padding: 1rem }
-  h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
-  table { border-collapse: collapse }
-  td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top }
-  td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-  .sections { columns: 22rem } .sections section { break-inside: avoid; margin-bottom: 1rem }
-  figure { margin: 1.5rem 0 } figcaption { color: #555 } img { max-width: 100% }
-</style>
-</head>
-<body>
-<h1>{{ name }}</h1>
-<p>{{ summary }} Made on {{ made }}.</p>
-<h2>Metrics</h2>
-{% if metrics %}
-<table>
-<tr><th>metric</th>
-{% for name in columns %}
-<th class="number">{{ name }}</th>
-{% endfor %}
-</tr>
-{% for row in metrics %}
-<tr><td>{{ row.name }}</td>
-{% for name in columns %}
-<td class="number">{{ row[name] }}</td>
-{% endfor %}
-</tr>
-{% endfor %}
-</table>
-{% else %}<p>Nothing was logged yet.</p>{% endif %}
-<h2>Figures</h2>
-{% for figure in figures %}
-<figure>
-<img alt="{{ figure.title }}" src="{{ figure.uri }}"><figcaption>{{ figure.title }}</figcaption>
-</figure>
-{% else %}<p>No figures were made yet.</p>{% endfor %}
-<h2>Configuration</h2>
-<div class="sections">
-{% for section, fields in config.items() %}
-<section><h3>{{ section }}</h3><table>
-{% for field, value in fields.items() %}
-<tr><td>{{ field }}</td><td>{{ value }}</td></tr>
-{% endfor %}
-</table></section>
-{% endfor %}
-</div>
-</body>
-</html>
-"""
+
+_MARK = "jaxgan report"
 
 
 def write_report(run_dir: str | os.PathLike) -> Path:
-    """Writes `report.html` into a run's folder, replacing an older one.
+    """Writes `report.html` into a run's folder, in place of an older one.
 
-    The page has the last metrics with their extremes, every picture of `figures/`, the latest sample grid of
-    `samples/` and the configuration; pictures are embedded, so that the page is one file.
+    The page has the headline figures, the samples over the training, reals beside them, volumes slice by slice, curves,
+    the newest evaluation and the card if there are any, the configuration and the environment. Pictures, style and
+    script are in it, so that it is one file, of a few megabytes whatever the size of the samples.
 
     Args:
       run_dir: the run's folder.
@@ -95,57 +50,131 @@ def write_report(run_dir: str | os.PathLike) -> Path:
     Raises:
       InputError: a file of the run is damaged, or the page cannot be written.
     """
+    run = read_contents(run_dir)
+    volumes, planes, orientation = page_pictures.volumes(run)
+    frames = page_pictures.frames(run)
+    low, high = run.window
+    data = {
+        "runs": [{"name": run.name, "series": all_series(run)}],
+        "panels": panels([run]),
+        "frames": [frames],
+        "histograms": page_pictures.histograms(run),
+        "volumes": volumes,
+        "planes": planes,
+    }
+    sections = [
+        ("samples", "Samples", frames), ("real", "Real against generated", run.reals is not None and frames),
+        ("volumes", "Volumes", volumes), ("curves", "Curves", True), ("evaluation", "Evaluation", True),
+        ("card", "Card", run.card), ("configuration", "Configuration", True), ("environment", "Environment", True),
+        ("files", "Files", True),
+    ]  # fmt: skip
+    size = run.about.get("data_size")
+    return _write(
+        run.folder / FILE_NAME,
+        "report.html",
+        data,
+        title=run.name,
+        summary=summary(run),
+        sections=[(anchor, name) for anchor, name, there in sections if there],
+        headline=headline(run),
+        frames=frames,
+        data_note=f", trained on {size:,} samples of {run.about.get('data')}" if size else "",
+        sharp=bool(run.snapshots) and max(run.snapshots[-1].load(1).shape[1:-1]) < 128,
+        window_note="" if (low, high) == (-1.0, 1.0) else window_note(run),
+        pair=page_pictures.real_and_generated(run),
+        volumes=volumes,
+        orientation=orientation,
+        interpolations=page_pictures.interpolations(run),
+        evaluation=evaluation_tables(run),
+        evaluation_pictures=page_pictures.evaluation_pictures(run),
+        card=to_html(run.card),
+        metrics=list(metric_rows(run.records)),
+        config=config_table(run),
+        compared=f"Marked: what differs from the {origin(run)[0]}.",
+        environment=environment_rows(run),
+        folder_links=files_of(run.folder),
+    )
+
+
+def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Writes one page that compares runs: curves in one chart, samples side by side, what differs as tables.
+
+    Args:
+      runs: folders of runs, at least two.
+      output: the page, replaced where it is such a page.
+      overwrite: replace any file.
+
+    Returns:
+      the page's path.
+
+    Raises:
+      InputError: a file of a run is damaged, `output` is another file, or it cannot be written.
+    """
+    path = Path(output)
+    if path.exists() and not overwrite and f'content="{_MARK}"' not in path.read_text(errors="replace")[:1000]:
+        raise InputError(f"--output {path} exists and is no report: give another file, or --overwrite")
+    contents = [read_contents(run) for run in runs]
+    names = distinct([run.name for run in contents])
+    lists = [page_pictures.frames(run, most=12) for run in contents]
+    grids = []
+    for run, name, frames in zip(contents, names, lists, strict=True):
+        for frame in frames:
+            frame["caption"] = f"{name}: {frame['caption']}"
+        if frames:
+            sharp = max(run.snapshots[-1].load(1).shape[1:-1]) < 128
+            grids.append({**frames[-1], "sharp": sharp})
+    data = {
+        "runs": [{"name": n, "series": all_series(run)} for n, run in zip(names, contents, strict=True)],
+        "panels": panels(contents),
+        "frames": [frames for frames in lists if frames],
+    }
+    sections = [("runs", "Runs"), ("curves", "Curves"), *([("samples", "Samples")] if grids else [])]
+    sections += [(name.lower(), name) for name in ("Evaluation", "Configuration", "Environment")]
+    values = [{row["name"]: row["value"] for row in evaluation_tables(run).get("rows", [])} for run in contents]
+    links = [os.path.relpath(run.folder / FILE_NAME, path.absolute().parent) for run in contents]
+    return _write(
+        path,
+        "comparison.html",
+        data,
+        title=f"Comparison of {len(contents)} runs",
+        summary=", ".join(names),
+        sections=sections,
+        names=names,
+        headline=side_by_side([dict(headline(run)) for run in contents]),
+        grids=grids,
+        steps=max((len(frames) for frames in lists), default=0),
+        evaluations=side_by_side(values),
+        differences=[row for row in side_by_side([flat(run.config) for run in contents]) if len(set(row[1])) > 1],
+        environment=side_by_side([dict(environment_rows(run)) for run in contents]),
+        folder_links=list(zip(names, links, strict=True)),
+    )
+
+
+def _write(path: Path, template: str, data: Mapping[str, Any], **values: Any) -> Path:
     import jinja2
 
-    run_dir = Path(run_dir)
-    records = read_metrics(run_dir)
-    pictures = sorted((run_dir / "figures").glob("*.png")) + sorted((run_dir / "figures").glob("*.gif"))
-    pictures.sort(key=lambda path: _ORDER.index(path.stem) if path.stem in _ORDER else len(_ORDER))
-    grids = sorted((run_dir / "samples").glob("step_*.png"))
-    template = jinja2.Environment(autoescape=True, trim_blocks=True).from_string(_TEMPLATE)
-    page = template.render(
-        name=run_dir.resolve().name,
-        summary=_summary(records[-1]) if records else "",
+    loader = jinja2.PackageLoader("jaxgan.reporting", "page")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
+    # "<" is written otherwise, so that no text of the data can end the script element.
+    text = json.dumps(_finite(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    read = lambda name: loader.get_source(environment, name)[0]  # noqa: E731
+    page = environment.get_template(template).render(
+        data=text,
+        css=read("page.css"),
+        script=read("page.js"),
+        version=jaxgan.__version__,
         made=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
-        columns=("last", "lowest", "highest"),
-        metrics=list(_metric_rows(records)),
-        figures=[_embed(path) for path in grids[-1:] + pictures],
-        config=_sections(read_json(run_dir / "config.json")),
+        **values,
     )
-    path = run_dir / "report.html"
     with atomic_files([path], overwrite=True) as (temporary,):
         temporary.write_text(page, encoding="utf-8")
     return path
 
 
-def _summary(last: Mapping[str, Any]) -> str:
-    parts = [f"{last['step']:,} iterations"] if "step" in last else []
-    if "epoch" in last:
-        parts.append(f"{last['epoch']:.4g} epochs")
-    if "images" in last:
-        parts.append(f"{last['images']:,} images")
-    return ", ".join(parts) + "."
-
-
-def _metric_rows(records: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Name, last value and extremes of every number that was logged; a last value of NaN is shown as such."""
-    for name in dict.fromkeys(name for record in records for name in record):
-        values = [record[name] for record in records if isinstance(record.get(name), int | float)]
-        finite = [value for value in values if math.isfinite(value)]
-        if values and name not in ("step", "images", "epoch"):
-            extremes = (min(finite), max(finite)) if finite else (math.nan, math.nan)
-            last, lowest, highest = (f"{value:.5g}" for value in (values[-1], *extremes))
-            yield {"name": name.replace("_", " "), "last": last, "lowest": lowest, "highest": highest}
-
-
-def _sections(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The nested config as sections of fields; fields outside any section come first, under "run"."""
-    loose = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
-    sections = {name: dict(value) for name, value in config.items() if isinstance(value, Mapping)}
-    return {"run": loose, **sections} if loose else sections
-
-
-def _embed(path: Path) -> dict[str, str]:
-    kind = path.suffix.removeprefix(".")
-    data = base64.b64encode(path.read_bytes()).decode()
-    return {"title": path.stem.replace("_", " "), "uri": f"data:image/{kind};base64,{data}"}
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null instead."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxgan.config.legacy import present_fields
-from jaxgan.data.scaling import Scaling
-from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.pictures import windowed
 from jaxgan.reporting import metric_curves, sample_figures
-from jaxgan.runs.metrics_log import read_metrics
+from jaxgan.reporting.contents import read_contents
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,70 +40,51 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     Raises:
       InputError: a file of the run is damaged, or the figures cannot be written.
     """
-    run_dir = Path(run_dir)
-    records = read_metrics(run_dir)
-    objective = present_fields(read_json(run_dir / "config.json")).get("objective", {})
+    run = read_contents(run_dir)
+    objective = run.config.get("objective", {})
     figures: dict[str, Figure | None] = {
-        "losses": metric_curves.losses(records, objective.get("n_critic")),
+        "losses": metric_curves.losses(run.records, objective.get("n_critic")),
         "wasserstein": metric_curves.wasserstein(
-            records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")
+            run.records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")
         ),
-        "metrics": metric_curves.other_metrics(records),
+        "metrics": metric_curves.other_metrics(run.records),
     }
-    snapshots = find_snapshots(run_dir / "samples", records)
-    if snapshots:
-        figures["epoch_comparison"] = sample_figures.epoch_comparison(snapshots)
+    if run.snapshots:
+        figures["epoch_comparison"] = sample_figures.epoch_comparison(
+            run.snapshots, partial(run.picture, labelled=False)
+        )
         for milestone in MILESTONES:
-            near = min(snapshots, key=lambda snapshot: abs(snapshot.epoch - milestone))
+            near = min(run.snapshots, key=lambda snapshot: abs(snapshot.epoch - milestone))
             if abs(near.epoch - milestone) < 0.5:
-                figures[f"samples_epoch_{milestone}"] = sample_figures.captioned_grid(near.load(16), near.title)
-        last = snapshots[-1]
-        figures["samples_final"] = sample_figures.captioned_grid(last.load(16), f"{last.title}, iteration {last.step}")
-    real_path = run_dir / "samples" / "real.npy"
-    if real_path.exists():
-        real = sample_figures.load_samples(real_path)
-        figures["training_samples"] = sample_figures.captioned_grid(real[:16], "training samples")
-        if snapshots:
-            record = read_json(run_dir / "samples" / "scaling.json")
-            scaling = Scaling.from_dict(record) if record else None
-            figures["real_and_generated"] = sample_figures.real_and_generated(real, snapshots[-1].load(16), scaling)
-    for path in sorted((run_dir / "samples").glob("interpolation*.npy")):
-        figures[path.stem] = sample_figures.strip(sample_figures.load_samples(path), path.stem.replace("_", " "))
-    folder = run_dir / "figures"
+                picture = run.picture(near.load(run.shown))
+                figures[f"samples_epoch_{milestone}"] = sample_figures.captioned(picture, near.title)
+        last = run.snapshots[-1]
+        newest = last.load(run.shown)
+        title = f"{last.title}, iteration {last.step}"
+        figures["samples_final"] = sample_figures.captioned(run.picture(newest), title)
+    if run.reals is not None:
+        reals = run.reals[: run.shown]
+        of_reals = run.picture(reals, "real_labels")
+        figures["training_samples"] = sample_figures.captioned(of_reals, "training samples")
+        if run.snapshots:
+            pictures = (of_reals, run.picture(newest))
+            figures["real_and_generated"] = sample_figures.real_and_generated(
+                reals, newest, run.scaling, pictures, run.window
+            )
+    for path in sorted((run.folder / "samples").glob("interpolation*.npy")):
+        walk = windowed(sample_figures.load_samples(path), run.window)
+        figures[path.stem] = sample_figures.strip(walk, path.stem.replace("_", " "), run.affine)
+    folder = run.folder / "figures"
     written = [save(folder / f"{name}.png", figure) for name, figure in figures.items() if figure is not None]
-    if len(snapshots) > 1:
-        written.append(sample_figures.progress_gif(folder / "progress.gif", snapshots))
+    if len(run.snapshots) > 1:
+        film = sample_figures.progress_gif(folder / "progress.gif", run.snapshots, run.picture, run.shown)
+        written.append(film)
     return written
 
 
 def interpolation_strip(path: str | os.PathLike, samples: np.ndarray, title: str = "interpolation") -> Path:
     """Writes samples `[K, ..., C]` on a path between latents as one labelled strip, replacing the file."""
     return save(Path(path), sample_figures.strip(np.asarray(samples), title))
-
-
-def find_snapshots(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[sample_figures.Snapshot]:
-    """Samples saved as `step_XXXXXXXX.npy`, oldest first, with the epochs that the metrics tell."""
-    steps, epochs = metric_curves.series(records, "epoch", "step")
-    if len(steps):
-        # Samples may be newer than the last log line: epochs go on as they went.
-        steps, epochs = np.append(steps, 2 * steps[-1]), np.append(epochs, 2 * epochs[-1])
-    snapshots = []
-    for path in sorted(folder.glob("step_*.npy")):
-        if match := re.fullmatch(r"step_(\d+)", path.stem):
-            step = int(match[1])
-            epoch = float(np.interp(step, [0.0, *steps], [0.0, *epochs]))
-            snapshots.append(sample_figures.Snapshot(step, epoch, path))
-    return snapshots
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of the run; empty when there is no such file, `InputError` when it is damaged."""
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): restore it or delete it") from None
 
 
 def save(path: Path, figure: Figure) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from jaxgan.reporting.metric_curves import BLUE, VERMILION, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Draw = Callable[[np.ndarray], np.ndarray]
 
 _FRAMES = 60
 _CELLS = 16
@@ -64,11 +66,12 @@ def evenly(items: Sequence, count: int) -> list:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def epoch_comparison(snapshots: Sequence[Snapshot]) -> Figure:
+def epoch_comparison(snapshots: Sequence[Snapshot], draw: Draw = image_grid) -> Figure:
     """Up to 4x4 cells, one a moment of the training, each with the same few latents and its epoch above.
 
     Args:
       snapshots: at least one, oldest first.
+      draw: samples `[N, ..., C]` to a uint8 picture.
 
     Returns:
       the figure.
@@ -81,33 +84,33 @@ def epoch_comparison(snapshots: Sequence[Snapshot]) -> Figure:
     for axes in cells:
         axes.set_axis_off()
     for axes, snapshot in zip(cells, shown, strict=False):
-        show(axes, image_grid(snapshot.load(4)))
+        show(axes, draw(snapshot.load(4)))
         axes.set_title(snapshot.title, fontsize="medium")
     return figure
 
 
-def captioned_grid(samples: np.ndarray, title: str) -> Figure:
-    """A grid of samples under a title."""
-    grid = image_grid(samples)
-    figure = new_figure(6, 0.4 + 6 * grid.shape[0] / grid.shape[1])
+def captioned(picture: np.ndarray, title: str) -> Figure:
+    """A picture, uint8 `[H, W, 1|3]`, under a title."""
+    figure = new_figure(6, 0.4 + 6 * picture.shape[0] / picture.shape[1])
     axes = figure.subplots()
     axes.set_axis_off()
-    show(axes, grid)
+    show(axes, picture)
     axes.set_title(title)
     return figure
 
 
-def strip(samples: np.ndarray, title: str) -> Figure:
+def strip(samples: np.ndarray, title: str, affine: np.ndarray | None = None) -> Figure:
     """Samples along a path between two latents, left to right, with their place on it from 0 to 1.
 
     Args:
       samples: float32 in [-1, 1], `[K, H, W, C]` or `[K, D, H, W, C]`.
       title: stands above.
+      affine: of volumes, see `pictures.image_grid`.
 
     Returns:
       the figure; what does not fit into one row goes on in the next.
     """
-    height, width, _ = image_grid(samples[:1], pad=0).shape
+    height, width, _ = image_grid(samples[:1], pad=0, affine=affine).shape
     inches = 1.1 if width == height else 2.6
     columns = min(len(samples), int(13.2 / inches))
     rows = math.ceil(len(samples) / columns)
@@ -117,13 +120,19 @@ def strip(samples: np.ndarray, title: str) -> Figure:
         axes.set_axis_off()
     places = np.linspace(0.0, 1.0, len(samples))
     for axes, place, sample in zip(cells, places, samples, strict=False):
-        show(axes, image_grid(sample[None], pad=0))
+        show(axes, image_grid(sample[None], pad=0, affine=affine))
         axes.set_title(f"{place:.2f}", fontsize="small")
     figure.suptitle(title)
     return figure
 
 
-def real_and_generated(real: np.ndarray, generated: np.ndarray, scaling: Scaling | None) -> Figure:
+def real_and_generated(
+    real: np.ndarray,
+    generated: np.ndarray,
+    scaling: Scaling | None,
+    pictures: tuple[np.ndarray, np.ndarray] | None = None,
+    window: tuple[float, float] = (-1.0, 1.0),
+) -> Figure:
     """Real beside generated samples, and the distributions of their values, one panel a channel.
 
     The 1-D Wasserstein distance between the values, in the same units, stands above each panel: how far, on
@@ -133,6 +142,8 @@ def real_and_generated(real: np.ndarray, generated: np.ndarray, scaling: Scaling
       real: float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`.
       generated: the same, any N.
       scaling: the data's record, for the original units; None leaves [-1, 1].
+      pictures: of both, uint8; by default grids of the first 16 images or 12 volumes.
+      window: the range of values that these go from black to white in.
 
     Returns:
       the figure.
@@ -143,16 +154,19 @@ def real_and_generated(real: np.ndarray, generated: np.ndarray, scaling: Scaling
     low, high = (scaling.low, scaling.high) if scaling else (-1.0, 1.0)
     unit = (scaling.units or f"stored value ({scaling.dtype})") if scaling else "scaled value"
     names, channels = ("real", "generated"), real.shape[-1]
-    shown = 16 if real.ndim == 4 else 12
+    if pictures is None:
+        shown = 16 if real.ndim == 4 else 12
+        pictures = (image_grid(real[:shown]), image_grid(generated[:shown]))
     figure = new_figure(12, 4.6)
     layout = figure.add_gridspec(channels, 3, width_ratios=(1, 1, 1))
     pair = [figure.add_subplot(layout[:, column]) for column in range(2)]
-    for axes, samples, title in zip(pair, (real, generated), names, strict=True):
+    for axes, picture, title in zip(pair, pictures, names, strict=True):
         axes.set_axis_off()
-        show(axes, image_grid(samples[:shown]))
+        show(axes, picture)
         axes.set_title(title)
     if channels == 1:
-        bar = ScalarMappable(Normalize(low, high), cmap="gray")
+        darkest, brightest = scaling.restore(np.array(window)) if scaling else window
+        bar = ScalarMappable(Normalize(darkest, brightest), cmap="gray")
         figure.colorbar(bar, ax=pair, location="bottom", label=unit, shrink=0.5, aspect=40, pad=0.02)
     edges = np.linspace(low, high, 65)
     for channel in range(channels):
@@ -197,12 +211,16 @@ def show(axes, image: np.ndarray) -> None:
     axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
 
 
-def progress_gif(path: str | os.PathLike, snapshots: Sequence[Snapshot]) -> Path:
+def progress_gif(
+    path: str | os.PathLike, snapshots: Sequence[Snapshot], draw: Draw = image_grid, count: int = 16
+) -> Path:
     """Writes an animated GIF of the same latents over the training, with the epochs; replaces the file.
 
     Args:
       path: where to.
       snapshots: at least one, oldest first; 60 of them at most become frames.
+      draw: samples `[N, ..., C]` to a uint8 picture.
+      count: samples in a frame; of volumes at most 12.
 
     Returns:
       the path.
@@ -212,8 +230,8 @@ def progress_gif(path: str | os.PathLike, snapshots: Sequence[Snapshot]) -> Path
     font = ImageFont.load_default(size=18)
     frames = []
     for snapshot in evenly(snapshots, _FRAMES):
-        samples = snapshot.load(16)
-        grid = image_grid(samples if samples.ndim == 4 else samples[:12])
+        samples = snapshot.load(count)
+        grid = draw(samples if samples.ndim == 4 else samples[:12])
         picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
         factor = 480 / max(picture.size)
         # Enlarged pixels stay sharp squares; shrunk ones are averaged.

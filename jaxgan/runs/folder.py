@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxgan.config import Config
+from jaxgan.config.presets import load_config, title
 from jaxgan.files import write_json
+
+ENVIRONMENT = "environment.json"
 
 
 def default_name(preset: str) -> Path:
@@ -26,3 +34,42 @@ def write_data_place(run_dir: str | os.PathLike, data: Any) -> None:
     if isinstance(data, str | os.PathLike):
         place = "demo" if str(data) == "demo" else str(Path(data).absolute())
         write_json(Path(run_dir) / "data.json", {"data_dir": place})
+
+
+def write_environment(run_dir: str | os.PathLike, preset: str = "") -> None:
+    """Writes `environment.json`: versions, devices and the preset that the run's configuration began as.
+
+    Args:
+      run_dir: the run's folder.
+      preset: as `--config` names it; "" where there was none.
+    """
+    path = Path(run_dir) / ENVIRONMENT
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    try:
+        started = str(json.loads(path.read_text(encoding="utf-8"))["started"])  # by an earlier process
+    except (OSError, ValueError, KeyError, TypeError):
+        started = now
+    devices = jax.devices()
+    record: dict[str, Any] = {
+        "started": started,
+        "last_start": now,
+        "versions": {name: _version(name) for name in ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy")},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "devices": f"{len(devices)} x {devices[0].device_kind}",
+    }
+    if preset:
+        record["preset"] = title(preset)
+        record["preset_config"] = load_config(preset).to_dict()
+    write_json(path, record)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        if name == "jaxgan":  # A checkout that is not installed.
+            import jaxgan
+
+            return jaxgan.__version__
+        return "not installed"

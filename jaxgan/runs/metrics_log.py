@@ -143,6 +143,10 @@ class MetricsLog:
         """Shows a uint8 image `[H, W, 1]` or `[H, W, 3]` in TensorBoard."""
         self._events.add_image(name, image, step, dataformats="HWC")
 
+    def text(self, name: str, text: str) -> None:
+        """Shows a text in Markdown in TensorBoard."""
+        self._events.add_text(name, text)
+
     def close(self) -> None:
         """Flushes and closes the TensorBoard events; the metrics file is always up to date."""
         self._events.close()

@@ -48,6 +48,7 @@ def train(
     workdir: str | os.PathLike,
     data: Dataset | str | os.PathLike,
     resume: str = "auto",
+    preset: str = "",
 ) -> Path:
     """Trains until the configured length, early stopping or a stop signal, and leaves a run folder.
 
@@ -56,6 +57,7 @@ def train(
       workdir: the run's folder, made if needed.
       data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
       resume: "auto", "never", or the path of a run or checkpoint; see `resume.find_resume_point`.
+      preset: what `config` was before settings were changed, by name or file: the report marks the differences.
 
     Returns:
       The run's folder, with `config.json`, `metrics.jsonl`, `events.*`, `samples/` and `checkpoints/`.
@@ -71,8 +73,10 @@ def train(
       >>> run = train({**networks, "train": length}, "runs/digits", "demo")
       step 1 (epoch 0.01): runs/digits/samples/step_00000001.png
       >>> sorted(path.name for path in run.iterdir() if path.suffix in (".json", ".html"))
-      ['config.json', 'data.json', 'report.html']
+      ['config.json', 'data.json', 'environment.json', 'report.html']
     """
+    if isinstance(config, str | os.PathLike):
+        preset = preset or os.fspath(config)
     config = as_config(config)
     run_dir = Path(workdir)
     if isinstance(data, Dataset):
@@ -86,6 +90,7 @@ def train(
             if parallel.is_main_process():
                 run_folder.write_config(run_dir, config)
                 run_folder.write_data_place(run_dir, data)
+                run_folder.write_environment(run_dir, preset)
             clear_later(run_dir, run.start.step)
             _train(run)
     return run_dir

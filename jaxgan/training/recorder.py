@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from jaxgan.data.dataset import Dataset
 from jaxgan.files import atomic_files, write_json
 from jaxgan.gan.averaging import with_own_statistics
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
-from jaxgan.pictures import image_grid, labelled_grid, write_grid, write_png
+from jaxgan.pictures import grid, window_of, write_png
 from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
@@ -27,6 +28,8 @@ from jaxgan.training.run import Run
 
 # Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
 FIGURES_EVERY_SECONDS = 600.0
+# The report is drawn at the first sampling, and again when this share of the time is not exceeded.
+_REPORT_SHARE = 0.01
 # Samples and reals kept as numbers, for the figures.
 _KEPT = 16
 _INTERPOLATION_STEPS = 10
@@ -54,6 +57,8 @@ class RunRecorder:
         self._evaluation_epochs = evaluate if run.evaluator is not None else 0.0
         self._folder = run.run_dir / "samples"
         self._figures_at = self._saved_at = time.monotonic()
+        self._report_due = 0.0
+        self._window: tuple[float, float] | None = None
         self._timed = list(timed)
         self._real_spread = math.nan
         self.num_classes = run.dataset.num_classes if run.config.critic.conditioning != "none" else 0
@@ -61,6 +66,8 @@ class RunRecorder:
     def open_log(self, log: MetricsLog) -> None:
         """Makes this the process that writes: logs, samples and figures."""
         self.metrics_log = log
+        fields = json.dumps(self.config.to_dict(), indent=2).replace("\n", "\n    ")
+        log.text("config", f"    {fields}")  # An indented block is code in Markdown.
         self._write_reals(self.run.dataset)
 
     def next_boundary(self, step: int) -> float:
@@ -191,7 +198,7 @@ class RunRecorder:
         """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
         if self.metrics_log is None:
             return Verdict()
-        count = self.config.train.num_samples
+        count = self._shown
         z, labels = latents(self.config.seed, count, self.run.gan.latent_dim), self._labels(count)
         average = self._average(state)
         make = partial(generate, self.run.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
@@ -202,18 +209,22 @@ class RunRecorder:
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
             same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
             _write_array(self._folder / "interpolation.npy", make(way, same))
-        if last or time.monotonic() - self._figures_at > FIGURES_EVERY_SECONDS:
+        began = time.monotonic()
+        if last or began - self._figures_at > FIGURES_EVERY_SECONDS:
             make_figures(self.run.run_dir)
-            write_report(self.run.run_dir)
             self._figures_at = time.monotonic()
+        if last or began > self._report_due:
+            write_report(self.run.run_dir)
+            now = time.monotonic()
+            self._report_due = now + (now - began) / _REPORT_SHARE
         gradient_norms = call.metrics["generator_gradient_norm"][: call.count]
         return of_samples(step, samples, labels, self._real_spread, gradient_norms)
 
     def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None, log: MetricsLog) -> None:
-        grid = image_grid(samples) if labels is None else labelled_grid(samples, labels)
-        path = write_png(self._folder / f"step_{step:08d}.png", grid, overwrite=True)
-        _write_array(self._folder / f"step_{step:08d}.npy", samples[:_KEPT])
-        log.image("samples", grid, step)
+        picture = self._grid(samples, labels)
+        path = write_png(self._folder / f"step_{step:08d}.png", picture, overwrite=True)
+        _write_array(self._folder / f"step_{step:08d}.npy", samples[: self._kept])
+        log.image("samples", picture, step)
         parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
 
     def _position(self, step: int) -> dict[str, float]:
@@ -229,19 +240,64 @@ class RunRecorder:
         state = self._with_own_statistics(state)
         return state.ema_params, state.ema_stats
 
+    def _grid(self, samples: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        dataset = self.run.dataset
+        return grid(samples, labels=labels, names=dataset.class_names, affine=dataset.affine, window=self._window)
+
     def _labels(self, count: int) -> np.ndarray | None:
         """All classes in turn, or None for an unconditional generator."""
         return np.resize(np.arange(self.num_classes), count) if self.num_classes else None
 
+    @property
+    def _shown(self) -> int:
+        """Samples in a grid: `num_samples`, or somewhat fewer, so that it has as many of each class."""
+        count = self.config.train.num_samples
+        return count - count % self.num_classes if 0 < self.num_classes <= count else count
+
+    @property
+    def _kept(self) -> int:
+        """Samples kept as numbers: 16, or somewhat more, so that there are as many of each class."""
+        classes = max(1, self.num_classes)
+        return min(self._shown, classes * math.ceil(_KEPT / classes))
+
     def _write_reals(self, dataset: Dataset) -> None:
-        # Spread over the set, which may lie sorted by class.
-        count = min(self.config.train.num_samples, dataset.size)
-        chosen = np.linspace(0, dataset.size - 1, count).astype(int)
+        """Training samples for comparison, of the same classes as the samples, and what both are."""
+        labels = self._labels(self._shown)
+        chosen = _spread(dataset, min(self._shown, dataset.size), labels)
         reals = np.asarray(dataset.scaling.decode(dataset.read(chosen)))
-        self._real_spread = spread(reals)
-        write_grid(self._folder / "real.png", reals, overwrite=True)
-        _write_array(self._folder / "real.npy", reals[np.linspace(0, count - 1, min(_KEPT, count)).astype(int)])
+        self._real_spread, self._window = spread(reals), window_of(reals)
+        of_reals = None if labels is None or dataset.labels is None else dataset.labels[chosen]
+        write_png(self._folder / "real.png", self._grid(reals, of_reals), overwrite=True)
+        kept = np.linspace(0, len(reals) - 1, min(self._kept, len(reals))).astype(int)
+        if of_reals is not None:
+            kept = np.arange(min(self._kept, len(reals)))  # in the order of the samples
+        _write_array(self._folder / "real.npy", reals[kept])
         write_json(self._folder / "scaling.json", dataset.scaling.to_dict())
+        about = {
+            "data": dataset.name,
+            "data_size": dataset.size,
+            "class_names": list(dataset.class_names),
+            "labels": None if labels is None else labels[: self._kept].tolist(),
+            "real_labels": None if of_reals is None else of_reals[kept].tolist(),
+            "affine": None if dataset.affine is None else np.asarray(dataset.affine).tolist(),
+            "spacing": None if dataset.spacing is None else [float(side) for side in dataset.spacing],
+        }
+        write_json(self._folder / "about.json", about)
+
+
+def _spread(dataset: Dataset, count: int, labels: np.ndarray | None) -> np.ndarray:
+    """Indices of `count` samples from all over the set, which may lie sorted by class; with labels, of these classes.
+
+    A class of which there are too few samples shows some of them again; one without any is left out.
+    """
+    if labels is None or dataset.labels is None:
+        return np.linspace(0, dataset.size - 1, count).astype(int)
+    chosen = np.full(len(labels), -1)
+    for label in np.unique(labels):
+        members, places = np.flatnonzero(dataset.labels == label), np.flatnonzero(labels == label)
+        if len(members):
+            chosen[places] = members[np.linspace(0, len(members) - 1, len(places)).astype(int)]
+    return chosen[chosen >= 0]
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:

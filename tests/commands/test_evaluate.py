@@ -173,7 +173,10 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     record = json.loads(report.read_text())
     assert record["step"] == 7
     assert record["metrics"]["histogram"]["protocol"]["n_generated"] == 300
+    *figures, page = figures
     assert len(figures) == 2
+    assert page == model.run_dir / "report.html"
+    assert "memorisation_pixels" in page.read_text() and "nearest to a training image" in page.read_text()
     assert {n for n, _, _ in asked} == {256}  # One compiled size, the last chunk cut.
     assert set(np.unique(asked[0][1])) == {0, 1}
     held_out = from_arrays("toy", images[:13], np.arange(13) % 2, fingerprint="h")

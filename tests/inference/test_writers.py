@@ -17,7 +17,18 @@ from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.inference.formats import FORMATS
 from jaxgan.inference.writers import write_samples
-from jaxgan.pictures import flatten_volumes, image_grid, labelled_grid, to_uint8, write_grid, write_png
+from jaxgan.pictures import (
+    anatomical,
+    flatten_volumes,
+    grid,
+    image_grid,
+    labelled_grid,
+    to_uint8,
+    window_of,
+    windowed,
+    write_grid,
+    write_png,
+)
 
 SCALING = Scaling("uint16", 33_000.0, 34_000.0, "counts")
 LEVELS = np.linspace(-1, 1, 256).astype(np.float32)
@@ -83,6 +94,80 @@ def test_labelled_grid_has_one_block_of_rows_per_class():
     body = grid[:, margin:]
     assert (body[:16] == 255).sum() == 2 * 144 and (body[16:] == 0).sum() == 3 * 144
     assert (body[:16] == 0).sum() == 0
+
+
+def test_a_grid_of_classes_has_no_gray_holes():
+    labels = np.array([0, 0, 0, 0, 0, 1, 1])
+    samples = np.full((7, 12, 12, 1), -1, np.float32)
+    drawn = labelled_grid(samples, labels, columns=3, pad=2)
+    margin = drawn.shape[1] - (3 * 14 + 2)
+    body = drawn[:, margin:, 0]
+    assert body.shape[0] == (2 * 14 + 2) + (14 + 2)
+    assert (body[16:28, 30:] == 255).all() and (body[32:44, 30:] == 255).all(), "what has no sample is white"
+    assert (body == 0).sum() == 7 * 144
+    high, wide, _ = labelled_grid(np.repeat(samples, 20, axis=0), np.repeat(labels, 20)).shape
+    assert 0.6 < high / wide < 1.6, "about square by default"
+
+
+def test_grids_are_enlarged_by_whole_numbers_and_names_stand_in_the_margin():
+    samples = random_samples((4, 5, 6, 3))
+    np.testing.assert_array_equal(grid(samples, side=60), image_grid(samples, scale=3))
+    np.testing.assert_array_equal(grid(samples, side=10), image_grid(samples))
+    kinds = np.array([0, 1, 0, 1])
+    named, numbered = (labelled_grid(samples, kinds, scale=3, names=names) for names in (["aaaa", "b"], ()))
+    assert named.shape[0] == numbered.shape[0] and named.shape[1] > numbered.shape[1]
+
+
+def test_one_bright_spot_does_not_make_the_rest_black():
+    samples = np.random.default_rng(0).uniform(-1, -0.9, (4, 32, 32, 1)).astype(np.float32)
+    samples[0, 0, :3] = 1
+    low, high = window_of(samples)
+    assert -1 <= low < -0.99 and -0.91 < high < -0.89
+    shown = to_uint8(windowed(samples, (low, high)))
+    assert np.median(shown) == pytest.approx(127, abs=6) and shown[0, 0, 0] == 255
+    assert window_of(np.repeat(samples, 3, axis=-1)) == (-1, 1), "colours stay"
+    assert window_of(np.full((1, 4, 4, 1), np.nan)) == window_of(np.zeros((1, 4, 4, 1))) == (-1, 1)
+
+
+@pytest.mark.parametrize("code", ["RAS", "LPS", "AIR", "SRP"])
+def test_volumes_are_shown_as_anatomists_see_them(code):
+    world = random_samples((2, 5, 6, 7, 1))  # right, front, top rise
+    axes = nibabel.orientations.axcodes2ornt(tuple(code))
+    stored = np.stack([nibabel.orientations.apply_orientation(volume, axes_to(axes)) for volume in world[..., 0]])[
+        ..., None
+    ]
+    affine = nibabel.orientations.inv_ornt_aff(nibabel.orientations.io_orientation(np.eye(4)), (5, 6, 7))
+    affine = affine @ nibabel.orientations.inv_ornt_aff(axes_to(axes), (5, 6, 7))
+    assert "".join(nibabel.aff2axcodes(affine)) == code
+    np.testing.assert_array_equal(anatomical(stored, affine), world)
+    flat = flatten_volumes(stored, affine)
+    top = flat[0, :, :5][(flat.shape[1] - 6) // 2 :][:6, :, 0]
+    for y in range(6):
+        np.testing.assert_array_equal(top[5 - y], world[0, :, y, 3, 0])  # axial: front on top, left on the left
+
+
+def axes_to(axes):
+    """The orientation that turns RAS+ volumes into those with these axes."""
+    return nibabel.orientations.ornt_transform(nibabel.orientations.axcodes2ornt("RAS"), axes)
+
+
+def test_letters_stand_on_the_first_volume_only():
+    volumes = np.zeros((2, 8, 8, 8, 1), np.float32)
+    drawn = image_grid(volumes, columns=1, affine=np.eye(4), scale=16)
+    first, second = drawn[: drawn.shape[0] // 2], drawn[drawn.shape[0] // 2 :]
+    assert (first > 220).any() and not (second > 220).any()
+
+
+def test_names_of_classes_in_files_and_list(tmp_path):
+    samples = random_samples((3, 8, 8, 1))
+    names = ["tumour, high", "0", "x/y"]
+    paths = write_samples(samples, tmp_path / "a", ["png"], scaling=None, labels=[0, 1, 2], class_names=names)
+    assert [path.name for path in paths] == [
+        "samples_labels.csv", "sample_00000_tumour-high.png", "sample_00001_class1.png", "sample_00002_x-y.png",
+    ]  # fmt: skip
+    assert paths[0].read_text() == 'sample,class,name\n0,0,"tumour, high"\n1,1,0\n2,2,x/y\n'
+    paths = write_samples(samples[:2], tmp_path / "b", ["png"], scaling=None, labels=[0, 1], class_names=["a/b", "a b"])
+    assert [path.stem for path in paths[1:]] == ["sample_00000_class0", "sample_00001_class1"]
 
 
 def test_png_round_trip(tmp_path):
@@ -162,9 +247,10 @@ def test_npy_labels_and_grid(tmp_path):
     samples = random_samples((3, 8, 8, 1))
     paths = write_samples(samples, tmp_path, ["npy", "grid", "png"], scaling=None, labels=[2, 0, 1])
     np.testing.assert_array_equal(np.load(tmp_path / "samples.npy", allow_pickle=False), samples)
-    assert (tmp_path / "samples_labels.csv").read_text() == "sample,class\n0,2\n1,0\n2,1\n"
+    assert (tmp_path / "samples_labels.csv").read_text() == "sample,class,name\n0,2,2\n1,0,0\n2,1,1\n"
     grid = np.asarray(Image.open(tmp_path / "sample_grid.png"))
-    np.testing.assert_array_equal(grid[..., None], labelled_grid(samples, [2, 0, 1]))
+    shown = windowed(samples, window_of(samples))
+    np.testing.assert_array_equal(grid[..., None], labelled_grid(shown, [2, 0, 1], scale=16))
     png = np.asarray(Image.open(tmp_path / "sample_00000_class2.png"))
     np.testing.assert_array_equal(png, to_uint8(samples[0, ..., 0]))
     assert sorted(paths) == sorted(tmp_path.iterdir())
