@@ -59,7 +59,7 @@ def test_a_run_leaves_what_the_contract_says(whole_run):
     names = {path.name for path in whole_run.iterdir()}
     assert {"config.json", "metrics.jsonl", "samples", "checkpoints", "environment.json"} <= names
     about = json.loads((whole_run / "samples" / "about.json").read_text())
-    assert about["data_size"] == digits_like().size and about["labels"] is None
+    assert about["data_size"] == digits_like().size and about["labels"] == about["real_labels"] == [0, 1, 0, 1]
     assert "jaxlib" in json.loads((whole_run / "environment.json").read_text())["versions"]
     assert any(name.startswith("events.") for name in names)
     assert Config.from_dict(json.loads((whole_run / "config.json").read_text())) == make_config()
