@@ -22,6 +22,17 @@ from jaxgan.ops.conv import lowering
 
 # Classes of a conditional preset's random labels.
 CLASSES = 2
+# The presets that `--config all` stands for.
+ALL = (
+    "mnist:wgan_gp",
+    "pathmnist",
+    "panda256:small",
+    "cell256",
+    "panda256:plain",
+    "panda256",
+    "mri64:small",
+    "mri64",
+)
 # Samples of the random resident set: enough that a gather is one.
 RESIDENT = 64
 

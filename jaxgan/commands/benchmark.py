@@ -27,7 +27,7 @@ from jaxgan import files, parallel
 from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
 from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.benchmark.torch_baseline import TorchWorkload, check
-from jaxgan.benchmark.workload import PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
+from jaxgan.benchmark.workload import ALL, PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.commands import cli
 from jaxgan.config.presets import load_config, title
 from jaxgan.config.schema import Config
@@ -35,16 +35,6 @@ from jaxgan.errors import InputError
 from jaxgan.models import PRECISIONS
 from jaxgan.training.call_length import CallLength
 
-ALL = (
-    "mnist:wgan_gp",
-    "pathmnist",
-    "panda256:small",
-    "cell256",
-    "panda256:plain",
-    "panda256",
-    "mri64:small",
-    "mri64",
-)
 COMPARISONS = ("plain", "torch", "noinput")
 _ROUNDS = 5
 # A first run that took as many seconds is not spoiled by having been the first: it counts, and is the only one.

@@ -67,6 +67,8 @@ class DataConfig:
 class TrainConfig:
     """The run. An iteration is n_critic critic updates and one generator update; `batch_size` counts all devices;
     `accumulate` parts of a device's share of it go through the networks one after another, to save memory.
+    `reduce_dtype` "bfloat16" halves what gradients weigh on their way between devices, by rounding them there; the
+    optimizer works in float32 (docs/scaling.md).
 
     `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
     shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
@@ -86,6 +88,7 @@ class TrainConfig:
     epochs: float = 200.0
     iterations: int = 0
     precision: str = "float32"
+    reduce_dtype: str = "float32"
     steps_per_call: int = 0
     ema_halflife_images: float = 10_000.0
     ema_rampup: float = 0.05
@@ -132,6 +135,7 @@ class TrainConfig:
             "ema_rampup",
         )
         known("train.precision", self.precision, "PRECISIONS")
+        known("train.reduce_dtype", self.reduce_dtype, "PRECISIONS")
         one_of("train.on_nan", self.on_nan, ("stop", "rollback"))
         factor = self.rollback_lr_factor
         require(0 < factor <= 1, "train.rollback_lr_factor", factor, "give a value in (0, 1]")

@@ -16,7 +16,7 @@ from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.growth import Growth, sampler
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
-from jaxgan.models import build_critic, build_generator, couples_samples
+from jaxgan.models import PRECISIONS, build_critic, build_generator, couples_samples
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 from jaxgan.objectives.perceptual import Features, moment_matching
@@ -84,6 +84,7 @@ def build_gan(
         growth=growth,
         networks_at=lambda stage: (make_apply(generator.clone(stage=stage)), make_apply(critic.clone(stage=stage))),
         axis_name=axis_name,
+        reduce_dtype=None if config.train.reduce_dtype == "float32" else PRECISIONS[config.train.reduce_dtype],
     )
     state = create_state(
         config.seed,

@@ -70,6 +70,7 @@ class GAN:
       networks_at: `stage -> (generator, critic)` of growing networks.
       stage: which stage this game is of, or None.
       axis_name: the mapped axis over devices, or None.
+      reduce_dtype: to which gradients are rounded on their way between devices; None: they are not.
     """
 
     generator: ApplyFn
@@ -98,6 +99,7 @@ class GAN:
     networks_at: Callable[[int], tuple[ApplyFn, ApplyFn]] | None = None
     stage: Stage | None = None
     axis_name: str | None = None
+    reduce_dtype: Any = None
 
     def at(self, step: float) -> GAN:
         """The game that is trained in the iteration after `step`: itself, but for growing networks."""

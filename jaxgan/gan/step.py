@@ -325,6 +325,10 @@ def _mean_over_devices(gan: GAN, tree: Tree) -> Tree:
 def _descend(
     gan: GAN, optimizer: optax.GradientTransformation, net: NetState, gradient: Tree, stats: Tree
 ) -> tuple[NetState, Array]:
-    gradient = _mean_over_devices(gan, gradient)
+    if gan.axis_name and gan.reduce_dtype is not None:
+        rounded = jax.tree.map(lambda leaf: leaf.astype(gan.reduce_dtype), gradient)
+        gradient = jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), _mean_over_devices(gan, rounded), gradient)
+    else:
+        gradient = _mean_over_devices(gan, gradient)
     updates, opt_state = optimizer.update(gradient, net.opt_state, net.params)
     return NetState(optax.apply_updates(net.params, updates), stats, opt_state), optax.tree.norm(gradient)

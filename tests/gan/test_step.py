@@ -1,7 +1,9 @@
 """The iteration: devices do not matter, K iterations a call do not matter, and each network leaves the other alone."""
 
 import dataclasses
+import re
 from functools import partial
+from math import prod
 
 import jax
 import jax.numpy as jnp
@@ -323,3 +325,35 @@ def test_ema_half_life_counts_images():
     decays = [float(ramped(jnp.int32(step))) for step in (0, 10, 100, 10_000)]
     assert decays == sorted(decays) and decays[0] < 1e-5
     np.testing.assert_allclose(decays[-1], decay(jnp.int32(0)), rtol=1e-6)
+
+
+def test_gradients_may_travel_in_bfloat16():
+    """Halved messages, and every parameter's change near that of whole ones; what else travels is a few numbers."""
+    changes, elements = {}, {}
+    for dtype in ("float32", "bfloat16"):
+        gan, state = make(
+            parallel.AXIS,
+            generator={"norm": "none"},
+            critic={"norm": "none"},
+            objective={"loss": "hinge", "n_critic": 1},
+            optimizer={"lr": 1.0},
+            train={"reduce_dtype": dtype},
+        )
+        many = parallel.map_train(partial(train_many, gan, load_unlabelled))
+        arguments = parallel.replicate(state), (), parallel.split_batch(reals(1, 1)), np.int32(1)
+        messages = re.findall(r"all_reduce.*?: \((tensor<[^)]*)\) ->", many.lower(*arguments).as_text(), re.DOTALL)
+        tensors = re.findall(r"tensor<((?:\d+x)*)(\w+)>", " ".join(messages))
+        elements[dtype] = sum(
+            prod(map(int, filter(None, shape.split("x")))) for shape, kind in tensors if kind == "bf16"
+        )
+        before = jax.tree.map(np.asarray, state)
+        after, _ = many(*arguments)
+        changes[dtype] = [
+            jax.tree.map(lambda new, old: np.asarray(new) - old, net.params, old.params)
+            for net, old in ((after.generator, before.generator), (after.critic, before.critic))
+        ]
+    assert elements == {"float32": 0, "bfloat16": sum(leaf.size for leaf in jax.tree.leaves(changes["float32"]))}
+    assert differs(changes["bfloat16"], changes["float32"])
+    for got, want in zip(*map(jax.tree.leaves, (changes["bfloat16"], changes["float32"])), strict=True):
+        # A rounded gradient is off by 2^-9 of itself, and those of the devices are larger than their mean.
+        np.testing.assert_allclose(got, want, rtol=0, atol=2.0**-6 * np.abs(want).max())
