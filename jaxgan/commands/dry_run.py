@@ -16,7 +16,8 @@ from jaxgan.benchmark.compiled import compile_for, report
 from jaxgan.benchmark.targets import find_target, stay_on_host
 from jaxgan.config import Config
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.state import layer_table
+from jaxgan.gan.game import GAN
+from jaxgan.gan.state import GANState, layer_table
 from jaxgan.gan.step import train_many
 from jaxgan.models import build_critic, build_generator
 
@@ -66,7 +67,15 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
 
 def _memory(config: Config, num_classes: int) -> str:
     objective, batch = config.objective.resolved(), config.train.batch_size
-    gan, state = build_gan(config, num_classes, axis_name=parallel.AXIS)
+    gan: GAN  # set by build
+
+    def build() -> GANState:
+        nonlocal gan
+        gan, state = build_gan(config, num_classes, axis_name=parallel.AXIS)
+        return state
+
+    # Shapes are enough: weights need not be drawn, nor the program that draws them compiled.
+    state = jax.eval_shape(build)
 
     def load_batch(data, batch_ref):
         images, labels = batch_ref
@@ -80,5 +89,5 @@ def _memory(config: Config, num_classes: int) -> str:
     used = compiled.memory_analysis()
     assert used is not None  # CPU, GPU and TPU all tell it
     total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
-    arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    arrays = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return f"memory of one step: {total / 2**20:.1f} MiB a device, of which the state is {arrays / 2**20:.1f} MiB"
