@@ -65,6 +65,7 @@ def final_state(run):
     return arrays
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_from_every_source(tmp_path):
     """One process of four devices against two of two each, which go through the sources one after the other."""
     sources = ("resident", "sharded", "streaming")

@@ -35,22 +35,23 @@ def test_a_row_is_a_preset_with_overrides_or_a_peer(preset):
             quality.parse_row(wrong, before)
 
 
+@pytest.mark.slow
 def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, capsys):
     rng = np.random.default_rng(0)
     data = tmp_path / "set.npz"
     np.savez(data, **{f"{split}_images": rng.integers(0, 255, (40, 8, 8), np.uint8) for split in ("train", "test")})
-    flags = ["--data", str(data), "--output", str(tmp_path / "out"), "--seeds", "0,1", "--processor_seconds", "12"]
+    flags = ["--data", str(data), "--output", str(tmp_path / "out"), "--seeds", "1", "--processor_seconds", "8"]
     flags += ["--num_samples", "40", "--metrics", "swd,histogram", "--row", f"a = {preset}"]
     assert quality.main(flags) == 0
     folder = tmp_path / "out" / "a" / "seed1"
     spent = json.loads((folder / quality_row.SPENT).read_text())["seconds"]
-    assert spent >= 0.98 * 12
+    assert spent >= 0.98 * 8
     before = (folder / quality_row.RESULT).stat().st_mtime_ns
     capsys.readouterr()
     assert quality.main(flags) == 0
     assert (folder / quality_row.RESULT).stat().st_mtime_ns == before
     printed = capsys.readouterr().out
-    assert "| a | 2 |" in printed and "swd" in printed and "±" in printed
+    assert "| a | 1 |" in printed and "swd" in printed
     assert Image.open(tmp_path / "out" / "grids.png").size[0] > 6 * 8
     with pytest.raises(InputError, match="another row"):
         quality.main([*flags, "--train_split", "test"])

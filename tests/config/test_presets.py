@@ -37,7 +37,13 @@ def reduced(config):
     )
 
 
-@pytest.mark.parametrize("name", FULL + REDUCED)
+# One of each file; the others are slow together.
+FIRST = {"mnist:wgan_gp", "pathmnist", "cell256", "panda256", "mri64"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FIRST else pytest.mark.slow) for name in FULL + REDUCED]
+)
 def test_one_iteration_end_to_end(name, tmp_path):
     config = load(name)
     config = reduced(config) if name in REDUCED else config

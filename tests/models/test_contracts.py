@@ -102,8 +102,28 @@ def test_shapes_and_dtypes(which, settings, rank, precision):
         assert (first_output(output).shape, first_output(output).dtype) == (expected, jnp.float32)
 
 
-@pytest.mark.parametrize(("rank", "precision"), [(2, "float32"), (3, "bfloat16")])
-@both
+def slow_if(condition):
+    return pytest.mark.slow if condition else ()
+
+
+def is_variant(settings):
+    return settings.keys() != {"network"}
+
+
+@pytest.mark.parametrize(
+    ("which", "settings", "rank", "precision"),
+    [
+        pytest.param(
+            *case.values,
+            rank,
+            precision,
+            id=f"{case.id} {rank}D",
+            marks=slow_if(rank == 3 and is_variant(case.values[1])),
+        )
+        for case in BOTH
+        for rank, precision in ((2, "float32"), (3, "bfloat16"))
+    ],
+)
 def test_first_and_second_derivatives_are_finite_and_reach_every_weight(which, settings, rank, precision):
     module, inputs, labels = network(make(**{which: settings}, rank=rank, precision=precision), which)
     variables = jax.jit(partial(module.init, train=True))(KEY, inputs, labels)
@@ -174,7 +194,9 @@ def games():
         )
         for i in range(max(len(generators), len(critics))):
             generator, critic = generators[i % len(generators)], critics[i % len(critics)]
-            yield pytest.param(*generator.values, *critic.values, id=f"{generator.id} against {critic.id}")
+            chosen = *generator.values, *critic.values
+            name = f"{generator.id} against {critic.id}"
+            yield pytest.param(*chosen, id=name, marks=slow_if(any(map(is_variant, chosen))))
 
 
 def reals(k):
