@@ -16,12 +16,13 @@ _COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permu
 
 
 class Instruction(NamedTuple):
-    """One line of a program, and how often it runs."""
+    """One line of a program, how often it runs, and whether in a loop."""
 
     name: str
     operation: str
     text: str
     times: int
+    looped: bool
 
 
 class Call(NamedTuple):
@@ -37,13 +38,15 @@ def instructions(text: str) -> list[Instruction]:
     """All instructions that run by themselves: what is fused into another is part of it."""
     bodies, entry = _computations(text)
     runs: Counter[str] = Counter({entry: 1})
+    looped: set[str] = set()
     found = []
     # Computations stand before those that call them, so backwards every caller comes first.
     for name in reversed(bodies):
         for instruction, operation, line in bodies[name] if runs[name] else ():
-            found.append(Instruction(instruction, operation, line, runs[name]))
+            found.append(Instruction(instruction, operation, line, runs[name], name in looped))
             for called, times in _called(operation, line, bodies):
                 runs[called] += runs[name] * times
+                looped |= {called} if operation == "while" or name in looped else set()
     return found
 
 
@@ -92,7 +95,7 @@ def cudnn_calls(text: str) -> Counter[Call]:
     """Convolutions that cuDNN computes, by kind, dtype of the first operand, and window."""
     types = dict(re.findall(r"%(\S+) = (\w+)\[", text))
     calls: Counter[Call] = Counter()
-    for _, operation, line, times in instructions(text):
+    for _, operation, line, times, _ in instructions(text):
         target = re.search(r'custom_call_target="__cudnn\$(conv\w+)"', line)
         if operation == "custom-call" and target:
             first = _first(r"custom-call\((?:[^%)]*)%([\w.\-]+)", line)
@@ -105,7 +108,7 @@ def cudnn_calls(text: str) -> Counter[Call]:
 def collectives(text: str) -> Counter[tuple[str, int, bool]]:
     """Collectives by (kind, bytes of the result, whether it may run beside other work)."""
     found: Counter[tuple[str, int, bool]] = Counter()
-    for _, operation, line, times in instructions(text):
+    for _, operation, line, times, _ in instructions(text):
         if kind := re.fullmatch(rf"({_COLLECTIVES})(-start)?", operation):
             result = line.split(" = ", 1)[1].split(f" {operation}(")[0]
             arrays = re.findall(r"(\w+)\[([\d,]*)\]", result)
@@ -115,13 +118,25 @@ def collectives(text: str) -> Counter[tuple[str, int, bool]]:
     return found
 
 
+def looped_copies(text: str) -> Counter[str]:
+    """Arrays that are copied whole in a loop, such as "f32[4,4,1,8]": memory moved for nothing.
+
+    What a TPU fetches into its own memory in the background (`copy-start`) is none of them.
+    """
+    found: Counter[str] = Counter()
+    for _, operation, line, times, looped in instructions(text):
+        if looped and operation == "copy":
+            found[_first(r" = \(?(\w+\[[\d,]*\])", line)] += times
+    return found
+
+
 def estimated_cycles(text: str) -> dict[str, int]:
     """Cycles that the TPU compiler expects, by layer ("Critic/down0"), largest first; "other" for the rest.
 
     It expects nothing of copies in the background, of collectives and of scalars: this ranks, it is no time.
     """
     cycles: defaultdict[str, int] = defaultdict(int)
-    for _, _, line, times in instructions(text):
+    for _, _, line, times, _ in instructions(text):
         if expected := re.search(r'"estimated_cycles":"(\d+)"', line):
             # A layer made in another method than `__call__` stands behind its name: "Critic/Critic.scores/score".
             scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(?:\1\.\w+\)*/)*(\w+)', line)

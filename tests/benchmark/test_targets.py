@@ -99,6 +99,7 @@ PROGRAM = """HloModule jit_step, is_scheduled=true
   %w = bf16[4,4,1,8]{3,2,1,0} get-tuple-element(%arg), index=1
   %c.1 = (bf16[2,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 stride=2x2}, custom_call_target="__cudnn$convForward"
   %c.2 = (bf16[4,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 rhs_dilate=2x2}, custom_call_target="__cudnn$convForward"
+  %k = bf16[4,4,1,8]{2,3,1,0:T(8,128)} copy(%w)
   %f = f32[4]{0:T(8,128)} fusion(%x), calls=%inside, metadata={op_name="jit(step)/jvp(Critic)/down0/conv"}, backend_config={"estimated_cycles":"30"}
   ROOT %t = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) tuple(%x, %w)
 }
@@ -113,6 +114,7 @@ ENTRY %main (p: f32[4]) -> f32[4] {
   %loop = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) while(%init), condition=%until, body=%body, backend_config={"known_trip_count":{"n":"5"}}
   %r = (f32[4]{0}, bf16[3,2]{1,0}) all-reduce(%p, %q), to_apply=%add
   %s = f32[4]{0} all-reduce-start(%p), to_apply=%add
+  %u = f32[4]{0} copy(%p)
   ROOT %out = f32[4]{0} fusion(%s), calls=%inside, backend_config={"estimated_cycles":"7"}
 }
 """  # noqa: E501
@@ -125,6 +127,7 @@ def test_a_program_is_read_with_its_loops(says_how_often):
     assert hlo.cudnn_calls(program) == {("convForward", "bf16", "strided"): 5, ("convForward", "bf16", "dilated"): 5}
     assert hlo.collectives(program) == {("all-reduce", 16 + 12, False): 1, ("all-reduce", 16, True): 1}
     assert hlo.estimated_cycles(program) == {"Critic/down0": 150, "other": 7}
+    assert hlo.looped_copies(program) == {"bf16[4,4,1,8]": 5}
 
 
 def test_a_report_says_whether_it_fits():
@@ -273,6 +276,13 @@ def test_a_tpu_program_meets_once_an_update_and_updates_in_place():
     check_collectives(compiled)
     assert compiled.alias_bytes >= compiled.state_bytes  # Tiled: padded to whole tiles.
     assert sum(hlo.estimated_cycles(compiled.text).values()) > 0
+    state = jax.eval_shape(lambda: build_gan(small())[1])
+    kernels = {leaf.shape for net in (state.generator, state.critic) for leaf in jax.tree.leaves(net.params)}
+    kernels = {f"f32[{','.join(map(str, shape))}]" for shape in kernels if len(shape) > 1}
+    copied = hlo.looped_copies(compiled.text)
+    assert not kernels & copied.keys(), copied
+    # Were 5.1 MiB, most of it images of one channel, which take a tile of 128.
+    assert compiled.temporary_bytes < 8 * 2**20, compiled.temporary_bytes
 
 
 def parameter_bytes(config):
