@@ -74,7 +74,8 @@ def sample(folder: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray 
 def judge(
     samples: np.ndarray, labels: np.ndarray | None, held_out: Dataset, trained_on: Dataset, metrics: tuple[str, ...]
 ) -> dict[str, float]:
-    """Metrics of samples against held-out data; `nearest` (copies) against the data that was trained on.
+    """Metrics of samples against held-out data; those that look for copies, or train a classifier on the reals, which
+    needs many, against the data that was trained on.
 
     Args:
       samples: float32 `[N, *S, C]` in [-1, 1].
@@ -89,8 +90,8 @@ def judge(
 
     values: dict[str, float] = {}
     for dataset, chosen in (
-        (held_out, tuple(name for name in metrics if name != "nearest")),
-        (trained_on, tuple(name for name in metrics if name == "nearest")),
+        (held_out, tuple(name for name in metrics if not METRICS[name].labelled and name != "nearest")),
+        (trained_on, tuple(name for name in metrics if METRICS[name].labelled or name == "nearest")),
     ):
         if chosen:
             values |= Evaluator(dataset, chosen, len(samples))(given, labels)
