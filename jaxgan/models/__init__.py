@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.config import Config, CriticConfig, GeneratorConfig
-from jaxgan.models import dcgan, growing, resnet
+from jaxgan.models import dcgan, growing, lean, resnet
 
 
 class Network(NamedTuple):
@@ -44,6 +44,7 @@ def _couples(settings: CriticConfig) -> bool:
 GENERATORS: dict[str, Network] = {
     "dcgan": Network(dcgan.Generator, dcgan.check_sizes),
     "resnet": Network(resnet.Generator, resnet.check_sizes, _RESIDUAL),
+    "lean": Network(lean.Generator, resnet.check_sizes, ("equalized", "resample", "attention")),
     "growing": Network(growing.Generator, resnet.check_sizes, _RESIDUAL, grows=True),
 }
 CRITICS: dict[str, Network] = {

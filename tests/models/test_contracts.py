@@ -24,6 +24,7 @@ GENERATOR_VARIANTS = {
         {"norm": "pixel", "equalized": True, "resample": "bilinear"},
         {"norm": "instance", "resample": "transposed", "branch_start": 0.0},
     ],
+    "lean": [{"norm": "pixel", "equalized": True, "resample": "bilinear", "attention": [4]}],
 }
 CRITIC_VARIANTS = {
     "dcgan": [{"norm": "batch"}, {"norm": "layer", "spectral": True}],

@@ -1,0 +1,65 @@
+"""A lean generator for small sets and short budgets (after Liu et al. 2021, FastGAN, arXiv:2101.04775).
+
+One convolution a doubling, joined with it, so at the cost of a DCGAN's transposed convolution but without its chequered
+pattern; and skip-layer excitation: coarse maps choose, channel by channel, how strong fine ones are.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.models import resnet
+from jaxgan.models.layers import Conv, Dense
+from jaxgan.models.resample import UpConv
+
+Array = jax.Array
+
+# A map excites the one whose side is four times its own.
+REACH = 2
+
+
+class Excitation(nn.Module):
+    """Factors `[N, 1, .., 1, features]` in (0, 1) for a fine map, from a coarse one.
+
+    Attributes:
+      features: channels of the fine map.
+      options: what every layer with weights is made with.
+    """
+
+    features: int
+    options: tuple[tuple[str, object], ...]
+
+    @nn.compact
+    def __call__(self, coarse: Array, train: bool) -> Array:
+        """`coarse` `[N, *S, C]`."""
+        options = dict(self.options)
+        axes = tuple(range(1, coarse.ndim - 1))
+        h = jnp.mean(coarse, axis=axes)
+        h = nn.leaky_relu(Dense(self.features, name="squeeze", **options)(h, train), 0.1)
+        h = nn.sigmoid(Dense(self.features, gain=1.0, name="factors", **options)(h, train))
+        return jnp.expand_dims(h, axes)
+
+
+class Generator(resnet.Generator, kw_only=True):
+    """Latents to samples: dense, then one convolution for every doubling of the side, one more, and tanh.
+
+    Attributes: as in `resnet.Generator`.
+    """
+
+    @nn.compact
+    def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
+        """`z` float32 `[N, latent_dim]`, `labels` int `[N]` or None; returns float32 `[N, *S, C]` in [-1, 1]."""
+        style = self.style(self.num_classes)
+        h = self.start_map(z, labels, train)
+        maps = []
+        for i, width in enumerate(self.widths, start=1):
+            h = nn.relu(style.normed(f"norm{i}")(self.attended(h, train), train, labels))
+            maps.append(h)
+            h = UpConv(width, how=self.resample, name=f"up{i}", **style.options)(h, train)
+            if i >= REACH:
+                h = h * Excitation(width, style.layer, name=f"excite{i}")(maps[i - REACH], train)
+        h = nn.relu(style.normed("last_norm")(h, train, labels))
+        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **style.options)(h, train)
+        return jnp.tanh(h.astype(jnp.float32))
