@@ -51,15 +51,14 @@ class Generator(resnet.Generator, kw_only=True):
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
         """`z` float32 `[N, latent_dim]`, `labels` int `[N]` or None; returns float32 `[N, *S, C]` in [-1, 1]."""
-        style = self.style(self.num_classes)
-        h = self.start_map(z, labels, train)
+        h = self.start_map(z, labels, train, gain=1.0)
         maps = []
         for i, width in enumerate(self.widths, start=1):
-            h = nn.relu(style.normed(f"norm{i}")(self.attended(h, train), train, labels))
+            h = nn.relu(self.normed(f"norm{i}", self.num_classes)(self.attended(h, train), train, labels))
             maps.append(h)
-            h = UpConv(width, how=self.resample, name=f"up{i}", **style.options)(h, train)
+            h = UpConv(width, how=self.resample, name=f"up{i}", **self.layer)(h, train)
             if i >= REACH:
-                h = h * Excitation(width, style.layer, name=f"excite{i}")(maps[i - REACH], train)
-        h = nn.relu(style.normed("last_norm")(h, train, labels))
-        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **style.options)(h, train)
+                h = h * Excitation(width, tuple(self.layer.items()), name=f"excite{i}")(maps[i - REACH], train)
+        h = nn.relu(self.normed("last_norm", self.num_classes)(h, train, labels))
+        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **self.layer)(h, train)
         return jnp.tanh(h.astype(jnp.float32))
