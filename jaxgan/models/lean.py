@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.models import resnet
-from jaxgan.models.layers import Conv, Dense
+from jaxgan.models.layers import Dense
 from jaxgan.models.resample import UpConv
 
 Array = jax.Array
@@ -43,22 +43,23 @@ class Excitation(nn.Module):
 
 
 class Generator(resnet.Generator, kw_only=True):
-    """Latents to samples: dense, then one convolution for every doubling of the side, one more, and tanh.
+    """Latents to samples: dense, then one convolution for every doubling of the side, the last to the image, tanh.
 
-    Attributes: as in `resnet.Generator`.
+    Attributes: as in `resnet.Generator`; `widths` are of the maps before each doubling.
     """
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, train: bool = False) -> Array:
         """`z` float32 `[N, latent_dim]`, `labels` int `[N]` or None; returns float32 `[N, *S, C]` in [-1, 1]."""
         h = self.start_map(z, labels, train, gain=1.0)
-        maps = []
-        for i, width in enumerate(self.widths, start=1):
-            h = nn.relu(self.normed(f"norm{i}", self.num_classes)(self.attended(h, train), train, labels))
-            maps.append(h)
-            h = UpConv(width, how=self.resample, name=f"up{i}", **self.layer)(h, train)
+        maps: list[Array] = []
+        for i, width in enumerate(self.widths):
+            if i:
+                h = UpConv(width, how=self.resample, name=f"up{i}", **self.layer)(h, train)
             if i >= REACH:
                 h = h * Excitation(width, tuple(self.layer.items()), name=f"excite{i}")(maps[i - REACH], train)
-        h = nn.relu(self.normed("last_norm", self.num_classes)(h, train, labels))
-        h = Conv(self.shape[-1], kernel=3, stride=1, gain=1.0, name="image", **self.layer)(h, train)
+            h = nn.relu(self.normed(f"norm{i}", self.num_classes)(self.attended(h, train), train, labels))
+            maps.append(h)
+        # No map of many channels at the full side: those cost a CPU more time than all other layers together.
+        h = UpConv(self.shape[-1], how=self.resample, gain=1.0, name="image", **self.layer)(h, train)
         return jnp.tanh(h.astype(jnp.float32))

@@ -24,7 +24,8 @@ GENERATOR_VARIANTS = {
         {"norm": "pixel", "equalized": True, "resample": "bilinear"},
         {"norm": "instance", "resample": "transposed", "branch_start": 0.0},
     ],
-    "lean": [{"norm": "pixel", "equalized": True, "resample": "bilinear", "attention": [4]}],
+    # Three widths, so that a map excites another.
+    "lean": [{"norm": "pixel", "equalized": True, "resample": "bilinear", "attention": [4], "widths": [6, 4, 4]}],
 }
 CRITIC_VARIANTS = {
     "dcgan": [{"norm": "batch"}, {"norm": "layer", "spectral": True}],
