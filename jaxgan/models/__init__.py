@@ -44,7 +44,7 @@ def _couples(settings: CriticConfig) -> bool:
 GENERATORS: dict[str, Network] = {
     "dcgan": Network(dcgan.Generator, dcgan.check_sizes),
     "resnet": Network(resnet.Generator, resnet.check_sizes, _RESIDUAL),
-    "lean": Network(lean.Generator, resnet.check_sizes, ("equalized", "resample", "attention")),
+    "lean": Network(lean.Generator, lean.check_sizes, ("equalized", "resample", "attention")),
     "growing": Network(growing.Generator, resnet.check_sizes, _RESIDUAL, grows=True),
 }
 CRITICS: dict[str, Network] = {

@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.config import GeneratorConfig
+from jaxgan.config.parsing import require
 from jaxgan.models import resnet
 from jaxgan.models.layers import Dense
 from jaxgan.models.resample import UpConv
@@ -63,3 +65,10 @@ class Generator(resnet.Generator, kw_only=True):
         # No map of many channels at the full side: those cost a CPU more time than all other layers together.
         h = UpConv(self.shape[-1], how=self.resample, gain=1.0, name="image", **self.layer)(h, train)
         return jnp.tanh(h.astype(jnp.float32))
+
+
+def check_sizes(section: str, settings: GeneratorConfig, shape: tuple[int, ...]) -> None:
+    """As `resnet.check_sizes`; this network has no map of the full side to attend to."""
+    resnet.check_sizes(section, settings, shape)
+    side = min(shape[:-1])
+    require(side not in settings.attention, f"{section}.attention", settings.attention, f"give sides below {side}")

@@ -121,6 +121,7 @@ def config(**sections):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
+        ({"generator": {"network": "lean", "attention": [16]}}, "generator.attention.*below 16"),
         ({"generator": {"network": "dcgan", "attention": [8]}}, "generator.attention.*dcgan.*resnet"),
         ({"critic": {"attention": [16]}}, r"critic.attention.*\[8, 4\]"),
         ({"critic": {"resample": "nearest"}}, "critic.resample.*average, strided"),
