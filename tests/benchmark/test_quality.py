@@ -45,7 +45,7 @@ def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, ca
     assert quality.main(flags) == 0
     folder = tmp_path / "out" / "a" / "seed1"
     spent = json.loads((folder / quality_row.SPENT).read_text())["seconds"]
-    assert spent >= 0.98 * 8
+    assert spent >= 8
     before = (folder / quality_row.RESULT).stat().st_mtime_ns
     capsys.readouterr()
     assert quality.main(flags) == 0
