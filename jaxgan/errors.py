@@ -18,6 +18,15 @@ class InputError(ValueError):
         super().__init__(printable(" ".join(str(message).split())))
 
 
+class Stopped(Exception):
+    """The work ended before its time, for a reason that one line says; what was saved is good (exit status 1)."""
+
+
 def printable(text: str) -> str:
     """The text with what would steer a terminal escaped: a file's name may hold any byte."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, as one line."""
+    return printable(" ".join(str(error).split())) or type(error).__name__

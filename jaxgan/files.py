@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import secrets
+import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgan import ending
 from jaxgan.errors import InputError
 
 
@@ -33,10 +37,13 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists: give another output folder, or --overwrite")
     # The suffix stays last, because NumPy and nibabel choose the format by it.
-    temporary = [target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}") for target in paths]
+    temporary = [target.with_name(f".tmp-{_mark()}-{target.name}") for target in paths]
+    stack = contextlib.ExitStack()
     try:
+        stack.enter_context(ending.scratch(*temporary))
         for target in paths:
             target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_left_once(target.parent)
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
             os.replace(source, target)
@@ -47,6 +54,59 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
         for source in temporary:
             with contextlib.suppress(OSError):
                 source.unlink()
+        stack.close()
+
+
+def temporary_folder(parent: Path) -> Path:
+    """Makes a new folder below `parent`, to be renamed or removed; those that killed processes left there are removed.
+
+    Raises:
+      OSError: the system refuses.
+    """
+    remove_left(parent)
+    folder = parent / f".incomplete-{_mark()}"
+    folder.mkdir()
+    return folder
+
+
+def remove_left(folder: Path) -> None:
+    """Removes the temporary files and folders that dead processes of this host left in a folder."""
+    mine = _host()
+    for left in [*folder.glob(f".tmp-{mine}-*"), *folder.glob(f".incomplete-{mine}-*")]:
+        pid = left.name.split("-")[2]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            with contextlib.suppress(OSError):
+                left.unlink()
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@functools.lru_cache(1024)
+def _remove_left_once(folder: Path) -> None:
+    remove_left(folder)
+
+
+def _mark() -> str:
+    """Of a temporary name: host and process, by which its end is seen, and what nobody can guess."""
+    return f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _host() -> str:
+    """This host and, where there are containers, what its process numbers mean."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan benchmark` from a checkout."""
 
-from jaxgan.commands import benchmark, cli
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(benchmark.main)
+    script("benchmark")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan evaluate` from a checkout."""
 
-from jaxgan.commands import cli, evaluate
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(evaluate.main)
+    script("evaluate")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan export` from a checkout."""
 
-from jaxgan.commands import cli, export
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(export.main)
+    script("export")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan generate` from a checkout."""
 
-from jaxgan.commands import cli, generate
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(generate.main)
+    script("generate")

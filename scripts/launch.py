@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan launch` from a checkout."""
 
-from jaxgan.commands import cli, launch
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(launch.main)
+    script("launch")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan prepare` from a checkout."""
 
-from jaxgan.commands import cli, prepare_data
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(prepare_data.main)
+    script("prepare_data")

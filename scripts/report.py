@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan report` from a checkout."""
 
-from jaxgan.commands import cli, report
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(report.main)
+    script("report")

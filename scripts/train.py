@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`jaxgan train` from a checkout."""
 
-from jaxgan.commands import cli, train
+from jaxgan.commands.main import script
 
 if __name__ == "__main__":
-    cli.run(train.main)
+    script("train")

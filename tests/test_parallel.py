@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import parallel
+from jaxgan import cluster, parallel
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
@@ -102,44 +102,16 @@ def test_a_batch_that_does_not_divide_names_those_that_do(size, way_out):
         parallel.check_batch_size(size)
 
 
-def test_a_half_described_job_is_refused(monkeypatch):
-    monkeypatch.setenv("JAXGAN_COORDINATOR", "localhost:1")
-    with pytest.raises(InputError, match="must all be set"):
-        parallel.initialize()
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        # One task a node drives all GPUs of its node; JAX by itself would give it the first.
-        ({"SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_GPUS_ON_NODE": "4"},
-         ((), {"local_device_ids": [0, 1, 2, 3]})),
-        # One task a GPU: as JAX decides.
-        ({"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_GPUS_ON_NODE": "2"},
-         ((), {"local_device_ids": None})),
-        ({"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_STEP_NODELIST": "n1"}, None),
-        ({"JAXGAN_DISTRIBUTED": "1"}, ((), {})),
-        ({"JAXGAN_COORDINATOR": "host:1", "JAXGAN_PROCESSES": "2", "JAXGAN_PROCESS": "1", "SLURM_NTASKS": "2"},
-         (("host:1", 2, 1), {"cluster_detection_method": "deactivate"})),
-        ({}, None),
-    ],
-)  # fmt: skip
-def test_jobs_are_joined_as_their_environment_says(variables, expected, monkeypatch):
-    for name in ("SLURM_NTASKS", "SLURM_NNODES", "SLURM_STEP_NODELIST", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES"):
+def test_a_job_of_one_process_needs_no_connection(monkeypatch):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("connected"))
+    for name in (*cluster.ADDRESS, *cluster.COUNT, *cluster.INDEX):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    calls = []
-    monkeypatch.setattr(jax.distributed, "initialize", lambda *args, **options: calls.append((args, options)))
     parallel.initialize()
-    assert calls == ([] if expected is None else [expected])
-
-
-def test_a_process_number_beyond_the_job_is_refused(monkeypatch):
-    for name, value in (("COORDINATOR", "host:1"), ("PROCESSES", "2"), ("PROCESS", "5")):
-        monkeypatch.setenv(f"JAXGAN_{name}", value)
-    with pytest.raises(InputError, match="index below it"):
-        parallel.initialize()
+    assert parallel.any_process(True) and not parallel.any_process(False)
+    assert parallel.from_main_process({"a": 0.1}) == {"a": 0.1}
+    parallel.agree("settings", {"a": 1})
+    with pytest.raises(InputError), parallel.sharing_failure():
+        raise InputError("none")
 
 
 @pytest.mark.parametrize("spread", [False, True], ids=["resident", "sharded"])

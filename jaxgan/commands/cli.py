@@ -7,14 +7,18 @@ import logging
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxgan.errors import InputError
+from jaxgan import ending, job
+from jaxgan.errors import InputError, Stopped, one_line
 
 MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
+# What another process's end makes fail here is noticed a moment before that end is known.
+_SECONDS_TO_HEAR = 5.0
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -94,17 +98,52 @@ def run(main: Callable[[], int | None]) -> None:
     # Orbax reports every phase of every save, and tifffile logs what it also raises: one line of ours is enough.
     logging.getLogger("absl").setLevel(logging.ERROR)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    with ending.on_signals():
+        status, line = _outcome(main)
+        if job.current is not None:
+            _leave_job(status, line)
+        if line and ending.may_speak():
+            print(line, file=sys.stderr)
+    sys.exit(status)
+
+
+def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
+    """Exit status, and the one line that says why it is not 0."""
     try:
         status = main() or 0
         sys.stdout.flush()
+        if job.current is not None and not status:
+            job.current.exchange("ending")  # Who is done waits for those who are not: one may still fail.
+        return status, ""
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 2
+        return 2, f"error: {error}"
+    except (job.JobFailed, ending.Terminated, Stopped, FloatingPointError) as error:
+        return 1, f"error: {one_line(error)}"
     except BrokenPipeError:
         # The reader of our output has gone (`... | head`); silence the interpreter's own flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        return 1, ""
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 1
-    sys.exit(status)
+        return 1, "interrupted"
+    except Exception as error:
+        # What a collective raises when another process is lost says less than the job knows a moment later.
+        if job.current is not None and (failure := job.current.failure_within(_SECONDS_TO_HEAR)):
+            return 1, f"error: {failure}"
+        if job.current is None:
+            raise
+        job.current.fail(f"{type(error).__name__}: {one_line(error)}")
+        traceback.print_exc()
+        return 1, ""
+
+
+def _leave_job(status: int, line: str) -> NoReturn:
+    """Ends a process of a job, without JAX's own farewell, which waits for those that will never come."""
+    assert job.current is not None
+    if status:
+        job.current.fail(line.removeprefix("error: ") or f"exit status {status}")
+    if line and ending.may_speak():
+        print(f"error: {job.current.failure or line}", file=sys.stderr)
+    job.current.leave()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -19,7 +19,10 @@ from collections.abc import Sequence
 
 from jaxgan.commands import cli
 
-GRACE = 60.0  # seconds that the others have to save and end
+# Seconds that the others have to hear of a failure and to end by themselves, with a line that says so; and, once they
+# were told by SIGTERM, to save and end.
+OWN_WORDS = 15.0
+GRACE = 60.0
 
 
 def parser() -> cli.ArgumentParser:
@@ -40,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def launch(command: Sequence[str], count: int, grace: float = GRACE) -> int:
     """Runs a command in `count` processes that know of each other; returns the first failure's exit status, else 0.
 
-    SIGTERM and SIGINT are passed on as SIGTERM. When a process fails the others get SIGTERM, and after `grace` seconds
-    SIGKILL. A process that a signal ended counts as status 128 plus the signal, as in a shell.
+    SIGTERM and SIGINT are passed on as SIGTERM. When a process fails the others hear of it and end; those that have not
+    after `OWN_WORDS` seconds get SIGTERM, and after `grace` seconds SIGKILL. A process that a signal ended counts as
+    status 128 plus the signal, as in a shell.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -72,12 +76,14 @@ def launch(command: Sequence[str], count: int, grace: float = GRACE) -> int:
 
 
 def _wait(processes: Sequence[subprocess.Popen], grace: float) -> int:
-    """Until all have ended; ends all once one has failed."""
-    first, deadline = 0, float("inf")
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+    """Until all have ended; ends all once one has failed, unless they do so by themselves."""
+    first, failed_at, told = 0, float("inf"), False
+    while any(process.poll() is None for process in processes) and time.monotonic() < failed_at + OWN_WORDS + grace:
         first = first or _failure(processes)
-        if first and deadline == float("inf"):
-            deadline = time.monotonic() + grace
+        if first and failed_at == float("inf"):
+            failed_at = time.monotonic()
+        if not told and time.monotonic() > failed_at + OWN_WORDS:
+            told = True
             for process in processes:
                 process.terminate()
         time.sleep(0.05)

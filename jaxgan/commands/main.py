@@ -40,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     return importlib.import_module(module).main(arguments[1:])
 
 
+def script(name: str) -> None:
+    """What `scripts/NAME.py` calls: the module is imported where a signal already ends the process well."""
+    cli.run(lambda: importlib.import_module(f"jaxgan.commands.{name}").main())
+
+
 def entry_point() -> None:
     """What the installed command calls."""
     cli.run(main)

@@ -91,11 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workdir = (
         Path(args.workdir) if args.workdir else run_folder.default_name(presets.title(args.config).partition(":")[0])
     )
-    try:
-        run_dir = training.train(config, workdir, args.data_dir, args.resume, preset=args.config)
-    except (training.Interrupted, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    run_dir = training.train(config, workdir, args.data_dir, args.resume, preset=args.config)
     parallel.say(f"run folder: {run_dir}")
     return 0
 

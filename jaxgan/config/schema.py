@@ -256,6 +256,13 @@ class Config:
         """Nested plain dicts, lists and scalars, for JSON; `from_dict` inverts it."""
         return plain(dataclasses.asdict(self))
 
+    def fields(self) -> dict[str, Any]:
+        """`{"train.batch_size": 64, ...}`."""
+        sections = {name: value if isinstance(value, dict) else {"": value} for name, value in self.to_dict().items()}
+        return {
+            f"{name}.{field}".rstrip("."): value for name, fields in sections.items() for field, value in fields.items()
+        }
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
         """Builds and validates a config from nested mappings, as `to_dict` gives them; what is missing is the default.

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxgan import ending
 from jaxgan.errors import InputError
+from jaxgan.files import remove_left
 
 FILE_NAME = "lock.json"
 
@@ -34,8 +36,11 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
         descriptor = _acquire(run_dir / FILE_NAME)
     except OSError as error:
         raise InputError(f"--workdir {run_dir} cannot be written ({error.strerror}): choose another") from None
+    for folder in (run_dir, run_dir / "samples", run_dir / "figures"):
+        remove_left(folder)
     try:
-        yield
+        with ending.scratch(run_dir / FILE_NAME):
+            yield
     finally:
         with contextlib.suppress(OSError):
             (run_dir / FILE_NAME).unlink()

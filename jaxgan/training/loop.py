@@ -24,13 +24,12 @@ from tqdm import tqdm
 from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.config.presets import as_config
-from jaxgan.data.dataset import Dataset
+from jaxgan.data.dataset import Dataset, describe_data
 from jaxgan.data.open import open_data
 from jaxgan.data.source import ResidentSource, StreamingSource, open_source
-from jaxgan.errors import InputError
 from jaxgan.runs import folder as run_folder
 from jaxgan.runs.checkpoint import Checkpoints
-from jaxgan.runs.lock import lock_run
+from jaxgan.runs.lock import FILE_NAME, lock_run
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.training.call_length import CallLength
 from jaxgan.training.calls import Call, Calls
@@ -79,11 +78,29 @@ def train(
         preset = preset or os.fspath(config)
     config = as_config(config)
     run_dir = Path(workdir)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+    with parallel.sharing_failure():
+        parallel.agree(
+            "settings",
+            {
+                "--workdir": str(run_dir.absolute()),
+                "--resume": resume,
+                **{f"config.{k}": v for k, v in config.fields().items()},
+            },
+        )
+        if isinstance(data, Dataset):
+            dataset = data
+        else:
+            dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+        _train_on(config, run_dir, data, dataset, resume, preset)
+    return run_dir
+
+
+def _train_on(
+    config: Config, run_dir: Path, data: Dataset | str | os.PathLike, dataset: Dataset, resume: str, preset: str
+) -> None:
+    """Trains in the folder, which nobody else may use meanwhile."""
     evaluator = check_fit(config, dataset)
+    parallel.agree("data", describe_data(dataset))
     with _locked(run_dir):
         run = plan_run(config, run_dir, dataset, evaluator, resume)
         if run is not None:
@@ -91,9 +108,9 @@ def train(
                 run_folder.write_config(run_dir, config)
                 run_folder.write_data_place(run_dir, data)
                 run_folder.write_environment(run_dir, preset)
+            parallel.agree("checkpoints", {"the step to go on from": run.start.step})
             clear_later(run_dir, run.start.step)
             _train(run)
-    return run_dir
 
 
 def _train(run: Run) -> None:
@@ -112,6 +129,8 @@ def _train(run: Run) -> None:
         config.data.balanced,
     )
     with contextlib.ExitStack() as stack:
+        # First, and so to the end of the last save.
+        stop = stack.enter_context(StopSignal())
         stack.enter_context(contextlib.closing(source))
         recorder = RunRecorder(run, timed=start.record.get("timed_checkpoints", ()))
         keep = config.train.keep_checkpoints
@@ -121,7 +140,7 @@ def _train(run: Run) -> None:
             expected = start.record.get("log") if own else None
             log = MetricsLog(run.run_dir, start.step, run.health.rollbacks, expected)
             recorder.open_log(stack.enter_context(log))
-        _loop(run, source, recorder, stack.enter_context(StopSignal()))
+        _loop(run, source, recorder, stop)
 
 
 def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecorder, stop: StopSignal) -> None:
@@ -131,7 +150,9 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
     with _bar(run) as bar:
         ended = False
         while not ended:
+            stop.activity = f"the iterations from step {run.step}"
             call = calls.run()
+            stop.begin()  # Before there was nothing to save.
             verdict = run.health.of_losses(call.first, call.count, call.metrics)
             if not verdict.broken:
                 verdict, ended = _record(run, recorder, call, stop)
@@ -153,7 +174,9 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
 def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tuple[Verdict, bool]:
     """Everything between two calls; returns a verdict on what was made, and whether the run ends here."""
     settings, step = run.config.train, run.step
+    stop.activity = f"the evaluation at step {step}"
     evaluated = recorder.evaluate(step, run.state)
+    stop.activity = f"checkpoint and samples at step {step}"
     recorder.log(call.first, call.count, call.metrics, call.rate, evaluated)
     run.best.complete = step >= run.total
     improved = recorder.judge(step, evaluated)
@@ -173,16 +196,11 @@ def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tu
 
 @contextlib.contextmanager
 def _locked(run_dir: Path) -> Iterator[None]:
-    """The first process holds the folder for the whole job; the others hear whether it could."""
-    refused = None
+    """The first process holds the folder for the whole job; the others hear if it could not, and see its file there."""
     with contextlib.ExitStack() as stack:
         if parallel.is_main_process():
-            try:
-                stack.enter_context(lock_run(run_dir))
-            except InputError as error:
-                refused = error
-        if parallel.any_process(refused is not None):
-            raise refused or InputError(f"--workdir {run_dir} cannot be used: see what the first process says")
+            stack.enter_context(lock_run(run_dir))
+        parallel.check_same_folder(run_dir / FILE_NAME)
         yield
 
 

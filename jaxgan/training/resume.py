@@ -114,7 +114,7 @@ def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> N
             f" --data_dir gives now ({data['name']}, {data['fingerprint']!r}): restore the data, or start anew with"
             " another --workdir"
         )
-    old, new = _fields(Config.from_record(start.record["config"])), _fields(config)
+    old, new = Config.from_record(start.record["config"]).fields(), config.fields()
     changed = [
         f"config.{name} {old.get(name)} -> {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
@@ -122,14 +122,6 @@ def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> N
     ]
     if changed:
         warnings.warn(f"resuming with changed settings: {'; '.join(changed)}", stacklevel=2)
-
-
-def _fields(config: Config) -> dict[str, Any]:
-    """`{"train.batch_size": 64, ...}`."""
-    sections = {name: value if isinstance(value, dict) else {"": value} for name, value in config.to_dict().items()}
-    return {
-        f"{name}.{field}".rstrip("."): value for name, fields in sections.items() for field, value in fields.items()
-    }
 
 
 def _sets_the_rates(name: str, config: Config) -> bool:

@@ -8,14 +8,13 @@ import dataclasses
 import logging
 import os
 import re
-import secrets
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxgan import ending
 from jaxgan.data.listing.collection import Collection
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
@@ -26,6 +25,7 @@ from jaxgan.data.preparing.seal import RECORD_FILE, is_sound, write_record
 from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError, printable
+from jaxgan.files import temporary_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,9 @@ def prepare(
         return final
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     temporary = _make_temporary(data_dir)
+    stack = contextlib.ExitStack()
     try:
+        stack.enter_context(ending.scratch(temporary))
         geometry = settle(collection, conversion, progress)
         with DiskBuffer(temporary) as buffer:
             _fill(buffer, collection, geometry.conversion, policy, data_dir / f"{name}.rejected.csv", progress)
@@ -128,6 +130,7 @@ def prepare(
         raise InputError(f"{data_dir}: writing failed ({error.strerror or error}); make room and try again") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        stack.close()
         with contextlib.suppress(OSError):  # Of folders made for this, those that stayed empty go.
             for folder in made:
                 folder.rmdir()
@@ -149,29 +152,11 @@ def _identity(collection: Collection, conversion: Conversion, policy: Policy) ->
 
 
 def _make_temporary(data_dir: Path) -> Path:
-    """A new folder in `data_dir`; those that killed runs on this machine left are removed."""
-    here = f".incomplete-{socket.gethostname()}-"
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        for left in data_dir.glob(f"{here}*"):
-            match = re.fullmatch(r"(\d+)-[0-9a-f]{8}", left.name.removeprefix(here))
-            if match and not _is_alive(int(match.group(1))):
-                shutil.rmtree(left, ignore_errors=True)
-        temporary = data_dir / f"{here}{os.getpid()}-{secrets.token_hex(4)}"
-        temporary.mkdir()
-        return temporary
+        return temporary_folder(data_dir)
     except OSError as error:
         raise InputError(f"{data_dir}: cannot be written ({error.strerror}); give another folder") from None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return True
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
 
 
 def _fill(

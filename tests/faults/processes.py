@@ -1,0 +1,107 @@
+"""Commands as real processes, alone and as jobs, with the smallest game there is: what fault tests start and end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+PRESET = {
+    "data": {"size": 8, "channels": 1},
+    "generator": {"latent_dim": 5, "widths": [6, 4]},
+    "critic": {"widths": [4, 6]},
+    "objective": {"loss": "wgan", "n_critic": 1},
+    "optimizer": {"name": "sgd", "lr": 0.01},
+    "train": {"batch_size": 8, "iterations": 12, "num_samples": 4, "log_every_iterations": 1, "steps_per_call": 2,
+              "checkpoint_every_epochs": 0.0, "sample_every_epochs": 0.0, "checkpoint_every_iterations": 4,
+              "keep_checkpoints": 0},
+}  # fmt: skip
+
+
+def make_material(folder):
+    """A preset and prepared data of 8x8 pixels; returns the arguments of `train` that name them."""
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8), np.uint8)
+    np.savez(folder / "noise.npz", train_images=images)
+    (folder / "tiny.json").write_text(json.dumps(PRESET))
+    from jaxgan.data.open import open_data
+
+    open_data(PRESET, folder / "noise.npz")  # Prepares them.
+    return ["--config", folder / "tiny.json", "--data_dir", folder / "noise.npz"]
+
+
+class Command:
+    """A `jaxgan` command that runs; `with` ends it."""
+
+    def __init__(self, *arguments, devices=1, cwd=ROOT, **variables):
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jaxgan", *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **variables},
+            cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.pid = self._process.pid
+        self.begun = time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.communicate()
+
+    def running(self):
+        return self._process.poll() is None
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def end(self, timeout=120):
+        """Exit status, and the lines of stderr without warnings."""
+        _, errors = self._process.communicate(timeout=timeout)
+        # The collectives of CPUs greet each other.
+        lines = [line for line in errors.splitlines() if line and not line.startswith(("warning: ", "[Gloo]"))]
+        return self._process.returncode, [line for line in lines if "Expected number of connected peer" not in line]
+
+
+def job(count, *arguments, each=None, variables=None, **options):
+    """`count` processes of one job; `each[i]` are further arguments, `variables[i]` the environment of process i."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    place = [
+        {"JAXGAN_COORDINATOR": address, "JAXGAN_PROCESSES": str(count), "JAXGAN_PROCESS": str(i)} for i in range(count)
+    ]
+    return [
+        Command(*arguments, *(each or {}).get(i, ()), **options, **{**place[i], **(variables or {}).get(i, {})})
+        for i in range(count)
+    ]
+
+
+def wait_for(path, command, timeout=120):
+    """Until a file exists that a running command makes."""
+    end = time.monotonic() + timeout
+    while not path.exists():
+        assert command.running(), command.end()
+        assert time.monotonic() < end, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def one_line(command, status, *words, timeout=120):
+    """The command ends with this status and one line that has these words."""
+    found, lines = command.end(timeout)
+    assert found == status and len(lines) == 1 and lines[0].startswith("error: "), (found, lines)
+    assert all(word in lines[0] for word in words), lines[0]
+    return lines[0]
+
+
+def temporaries(folder):
+    return [path for path in folder.rglob("*") if path.name.startswith((".tmp-", ".incomplete-"))]
+
+
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
