@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import math
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxgan import ending, job
-from jaxgan.errors import InputError, Stopped, one_line
+from jaxgan.errors import InputError, Stopped, one_line, printable
 
 MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
 # What another process's end makes fail here is noticed a moment before that end is known.
 _SECONDS_TO_HEAR = 5.0
+# What a disk that is full, gone or read-only answers.
+_STORAGE = {
+    getattr(errno, name)
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EIO",
+        "ENOENT",
+        "EACCES",
+        "EPERM",
+        "ENOTDIR",
+        "ESTALE",
+        "EFBIG",
+        "EMFILE",
+    )
+}
+_NO_MEMORY = (
+    "out of memory: lower config.train.batch_size or --num_samples, or allow more; what was saved before is good"
+)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -40,6 +63,8 @@ def path(text: str) -> str:
     resolved = os.path.expanduser(text)
     if resolved.startswith("~") and not os.path.lexists(resolved):
         raise argparse.ArgumentTypeError(f"{text!r}: there is no such user: write the folder out")
+    if not resolved.isprintable() and any("\ud800" <= c <= "\udfff" for c in resolved):
+        raise argparse.ArgumentTypeError(f"{printable(resolved)}: is not valid UTF-8: rename it")
     if len(os.fsencode(resolved)) > 4000 or any(len(os.fsencode(part)) > 255 for part in Path(resolved).parts):
         raise argparse.ArgumentTypeError(f"'{text[:40]}...' is too long for a path ({len(text)} characters)")
     return resolved
@@ -96,14 +121,17 @@ def run(main: Callable[[], int | None]) -> None:
       main: does the work; returns None or 0 on success, another status (1 = "a check failed") otherwise.
     """
     # Orbax reports every phase of every save, and tifffile logs what it also raises: one line of ours is enough.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    hook = threading.excepthook
+    threading.excepthook = partial(_hide_storage_errors, hook)
     with ending.on_signals():
         status, line = _outcome(main)
         if job.current is not None:
             _leave_job(status, line)
         if line and ending.may_speak():
             print(line, file=sys.stderr)
+    threading.excepthook = hook
     sys.exit(status)
 
 
@@ -125,7 +153,13 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
         return 1, ""
     except KeyboardInterrupt:
         return 1, "interrupted"
+    except MemoryError:
+        return 1, f"error: {_NO_MEMORY}"
+    except UnicodeEncodeError:
+        return 2, "error: a path is not valid UTF-8: rename the folder"
     except Exception as error:
+        if reason := _systems_word(error):
+            return 1, f"error: {reason}"
         # What a collective raises when another process is lost says less than the job knows a moment later.
         if job.current is not None and (failure := job.current.failure_within(_SECONDS_TO_HEAR)):
             return 1, f"error: {failure}"
@@ -134,6 +168,24 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
         job.current.fail(f"{type(error).__name__}: {one_line(error)}")
         traceback.print_exc()
         return 1, ""
+
+
+def _systems_word(error: Exception) -> str | None:
+    """One line for what the system refused in the middle of the work; None for what may be a fault of ours."""
+    if isinstance(error, OSError) and error.errno in _STORAGE:
+        return (
+            f"{error.filename or 'a file'}: {error.strerror}; what was saved before is good: put this right and go on"
+        )
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text or "can't start new thread" in text or "Cannot allocate memory" in text:
+        return _NO_MEMORY
+    return None
+
+
+def _hide_storage_errors(hook: Callable[..., Any], arguments: Any) -> None:
+    """A writer's thread that meets a full disk: its main thread hears of it and says so."""
+    if not (isinstance(arguments.exc_value, OSError) and arguments.exc_value.errno in _STORAGE):
+        hook(arguments)
 
 
 def _leave_job(status: int, line: str) -> NoReturn:

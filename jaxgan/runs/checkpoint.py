@@ -7,13 +7,16 @@ SHA-256 of every array: damage is noticed, and `restore` walks back to the newes
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Stopped
 from jaxgan.gan.state import GANState
 
 Tree = Any
@@ -78,16 +81,31 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What ends the run already says more than what closing meets on its way.
+        with contextlib.suppress(*(() if kind is None else (Stopped,))):
+            self.close()
 
     def close(self) -> None:
-        """Waits for a save under way."""
-        self._manager.close()
+        """Waits for a save under way; raises `Stopped` where it failed."""
+        with self._storing():
+            self._manager.close()
 
     def wait(self) -> None:
-        """Waits for a save under way; its files are complete then."""
-        self._manager.wait_until_finished()
+        """Waits for a save under way; its files are complete then. Raises `Stopped` where it failed."""
+        with self._storing():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        """What Orbax and TensorStore raise when a disk is full, gone or read-only, as one line."""
+        try:
+            yield
+        except Exception as error:  # Many kinds, in their own words.
+            raise Stopped(
+                f"a checkpoint could not be written to {self.directory} ({_reason(error)}); those before it are good:"
+                " make room there, and the same command goes on"
+            ) from error
 
     def reload(self) -> None:
         """Looks at the folder again, after checkpoints were moved out of it."""
@@ -108,6 +126,7 @@ class Checkpoints:
 
         Raises:
           RuntimeError: there is a checkpoint of this or a later step already.
+          Stopped: the disk is full, gone or read-only; this save's failure may be noticed at the next, or at `close`.
         """
         self._policy.best_step = best_step
         arrays = _named(state)
@@ -115,7 +134,9 @@ class Checkpoints:
         record["seal"] = _seal(record)
         tree = unflatten_dict({name: np.asarray(array) for name, array in arrays.items()}, sep="/")
         items = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(record))
-        if not self._manager.save(step, args=items):
+        with self._storing():
+            saved = self._manager.save(step, args=items)
+        if not saved:
             raise RuntimeError(f"checkpoint {step} was refused: {self.directory} holds steps {self.steps()}")
 
     def meta(self, step: int) -> dict[str, Any]:
@@ -170,6 +191,12 @@ class Checkpoints:
                 warnings.warn(f"checkpoint {self.directory / str(step)} is damaged: {error}", stacklevel=2)
         where = f"{self.directory} holds no readable checkpoint"
         raise InputError(f"{where}: all {len(candidates)} are damaged" if candidates else f"{where}: train first")
+
+
+def remove_unfinished(run_dir: str | os.PathLike) -> None:
+    """Removes what processes that were killed while saving left; for who holds the run's lock."""
+    for left in (Path(run_dir) / FOLDER).glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
@@ -261,6 +288,17 @@ def _describe(array: np.ndarray) -> dict[str, Any]:
 
 def _seal(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own word if there is one among the causes, else the first line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    found = re.search(r"No space left on device|Read-only file system|Disk quota exceeded|File too large", str(error))
+    return found.group() if found else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Stopped
 from jaxgan.files import atomic_files
 
 FILE_NAME = "metrics.jsonl"
@@ -135,12 +136,21 @@ class MetricsLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         self._lines, self._checksum = self._lines + 1, zlib.crc32(line.encode(), self._checksum)
+        self._check_events()
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float):
                 self._events.add_scalar(name, value, record["step"])
 
+    def _check_events(self) -> None:
+        """TensorBoard's thread ends when its file cannot be written, and whoever hands it more waits for ever."""
+        writer = getattr(getattr(self._events, "file_writer", None), "event_writer", None)
+        thread = getattr(writer, "_worker", None)
+        if thread is not None and not thread.is_alive():
+            raise Stopped(f"TensorBoard's events could not be written to {self.path.parent}: make room there")
+
     def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Shows a uint8 image `[H, W, 1]` or `[H, W, 3]` in TensorBoard."""
+        self._check_events()
         self._events.add_image(name, image, step, dataformats="HWC")
 
     def text(self, name: str, text: str) -> None:
@@ -154,8 +164,9 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(*(() if kind is None else (OSError,))):
+            self.close()
 
 
 def _line(record: Mapping[str, Any]) -> str:

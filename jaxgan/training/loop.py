@@ -28,7 +28,7 @@ from jaxgan.data.dataset import Dataset, describe_data
 from jaxgan.data.open import open_data
 from jaxgan.data.source import ResidentSource, StreamingSource, open_source
 from jaxgan.runs import folder as run_folder
-from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.checkpoint import Checkpoints, remove_unfinished
 from jaxgan.runs.lock import FILE_NAME, lock_run
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.training.call_length import CallLength
@@ -64,6 +64,8 @@ def train(
     Raises:
       InputError: data, batch size, folder or checkpoint do not fit, or another process trains in the folder.
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
+      Stopped: a checkpoint could not be written: the disk is full, gone or read-only.
+      JobFailed: another process of the job failed, or was started otherwise.
       FloatingPointError: a loss or a gradient is not finite, and the run was not sent back (`config.train.on_nan`).
 
     Example:
@@ -105,6 +107,7 @@ def _train_on(
         run = plan_run(config, run_dir, dataset, evaluator, resume)
         if run is not None:
             if parallel.is_main_process():
+                remove_unfinished(run_dir)
                 run_folder.write_config(run_dir, config)
                 run_folder.write_data_place(run_dir, data)
                 run_folder.write_environment(run_dir, preset)
