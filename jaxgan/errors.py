@@ -19,7 +19,13 @@ class InputError(ValueError):
 
 
 class Stopped(Exception):
-    """The work ended before its time, for a reason that one line says; what was saved is good (exit status 1)."""
+    """The work ended before its time, for a reason that one line says; what was saved is good (exit status 1).
+
+    Attributes:
+      agreed: whether all processes of a job end so together, each in its own time.
+    """
+
+    agreed = False
 
 
 def printable(text: str) -> str:

@@ -164,7 +164,7 @@ def sharing_failure() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if job.current is not None and not isinstance(error, job.JobFailed):
+        if job.current is not None and not isinstance(error, job.JobFailed) and not getattr(error, "agreed", False):
             job.current.fail(one_line(error))
         raise
 

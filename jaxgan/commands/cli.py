@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import math
@@ -140,12 +141,17 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     try:
         status = main() or 0
         sys.stdout.flush()
-        if job.current is not None and not status:
-            job.current.exchange("ending")  # Who is done waits for those who are not: one may still fail.
+        if not status:
+            _wait_for_others()
         return status, ""
+    except Stopped as error:
+        if error.agreed:
+            with contextlib.suppress(job.JobFailed):
+                _wait_for_others()
+        return 1, f"error: {one_line(error)}"
     except InputError as error:
         return 2, f"error: {error}"
-    except (job.JobFailed, ending.Terminated, Stopped, FloatingPointError) as error:
+    except (job.JobFailed, ending.Terminated, FloatingPointError) as error:
         return 1, f"error: {one_line(error)}"
     except BrokenPipeError:
         # The reader of our output has gone (`... | head`); silence the interpreter's own flush at exit.
@@ -168,6 +174,13 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
         job.current.fail(f"{type(error).__name__}: {one_line(error)}")
         traceback.print_exc()
         return 1, ""
+
+
+def _wait_for_others() -> None:
+    """Who is done waits for the other processes of its job, of which one may still fail."""
+    if job.current is not None:
+        job.current.exchange("ending")
+        job.current.leave()
 
 
 def _systems_word(error: Exception) -> str | None:
@@ -194,7 +207,7 @@ def _leave_job(status: int, line: str) -> NoReturn:
     if status:
         job.current.fail(line.removeprefix("error: ") or f"exit status {status}")
     if line and ending.may_speak():
-        print(f"error: {job.current.failure or line}", file=sys.stderr)
+        print(line if job.current.failure is None else f"error: {job.current.failure}", file=sys.stderr)
     job.current.leave()
     sys.stdout.flush()
     sys.stderr.flush()

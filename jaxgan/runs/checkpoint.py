@@ -301,5 +301,5 @@ def _reason(error: BaseException) -> str:
     return found.group() if found else _first_line(error)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:200]

@@ -9,6 +9,8 @@ from jaxgan.errors import Stopped
 class Interrupted(Stopped):
     """A stop signal ended training after a clean save; the run can be resumed."""
 
+    agreed = True
+
 
 class StopSignal(ending.Hold):
     """From `begin` on SIGTERM (a scheduler's preemption) and SIGINT ask for a clean stop, in any process of the job."""
