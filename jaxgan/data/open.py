@@ -200,7 +200,7 @@ def open_data(
     config: Config | Mapping[str, Any] | str | os.PathLike,
     data_dir: str | os.PathLike,
     run_dir: str | os.PathLike | None = None,
-    split: str = "train",
+    split: str | None = None,
 ) -> Dataset:
     """The data that a config and a `--data_dir` name.
 
@@ -210,7 +210,7 @@ def open_data(
       data_dir: a prepared dataset, raw images, volumes or archives (prepared on first use, see `data.open_dataset`), or
         "demo", the 5,000 digits of `data.demo`.
       run_dir: where to prepare raw data when the folder beside them is not writable.
-      split: which part, as for `open_dataset`; the demo has but one.
+      split: which part, as for `open_dataset`; None: the config's. The demo has but one.
 
     Raises:
       InputError: nothing usable lies there.
@@ -230,7 +230,7 @@ def open_data(
         channels=wanted.channels,
         labelled=wanted.labelled,
         spatial_rank=wanted.spatial_rank,
-        split=split,
+        split=wanted.split if split is None else split,
         scaling=None if wanted.scaling == "auto" else wanted.scaling,
         normalise=None if wanted.normalise == "none" else wanted.normalise,
         spacing=None if wanted.spatial_rank == 2 or wanted.spacing == "auto" else wanted.spacing,

@@ -64,7 +64,7 @@ def train(
     Raises:
       InputError: data, batch size, folder or checkpoint do not fit, or another process trains in the folder.
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
-      Stopped: a checkpoint could not be written: the disk is full, gone or read-only.
+      Stopped: a checkpoint could not be written.
       JobFailed: another process of the job failed, or was started otherwise.
       FloatingPointError: a loss or a gradient is not finite, and the run was not sent back (`config.train.on_nan`).
 
@@ -81,18 +81,10 @@ def train(
     config = as_config(config)
     run_dir = Path(workdir)
     with parallel.sharing_failure():
-        parallel.agree(
-            "settings",
-            {
-                "--workdir": str(run_dir.absolute()),
-                "--resume": resume,
-                **{f"config.{k}": v for k, v in config.fields().items()},
-            },
-        )
-        if isinstance(data, Dataset):
-            dataset = data
-        else:
-            dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+        place = {"--workdir": str(run_dir.absolute()), "--resume": resume}
+        parallel.agree("settings", {**place, **{f"config.{k}": v for k, v in config.fields().items()}})
+        given = isinstance(data, Dataset)
+        dataset = data if given else parallel.main_process_first(partial(open_data, config, data, run_dir))
         _train_on(config, run_dir, data, dataset, resume, preset)
     return run_dir
 

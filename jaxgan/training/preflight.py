@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
+
 from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
@@ -63,6 +65,13 @@ def _doubts(config: Config, dataset: Dataset) -> list[str]:
             f"config.generator.widths: {steps} widths start {config.data.size} pixels from a map of one; generators"
             f" like this often make the same sample from every latent: give {steps - 1}"
         )
+    if config.data.labelled and dataset.labels is not None:
+        empty = np.flatnonzero(np.bincount(dataset.labels, minlength=dataset.num_classes) == 0)
+        if len(empty):
+            found.append(
+                f"{len(empty)} of the {dataset.num_classes} classes of {dataset.name} have no image (the first:"
+                f" {dataset.class_names[empty[0]]!r}), yet the generator will be asked for them: renumber the labels"
+            )
     schedule, total = length_of(config, dataset.size)
     if schedule.images(total) < FEW_IMAGES:
         found.append(

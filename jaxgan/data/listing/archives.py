@@ -86,6 +86,7 @@ def _idx_labels(path: Path | None, images: Path, count: int, labelled: bool | No
     labels = labels if labels.ndim == 1 else labels[:, 0]
     if len(labels) != count:
         raise InputError(f"{path}: has {len(labels)} labels for the {count} images of {images}; download both again")
+    _check_classes(path, labels)
     return labels
 
 
@@ -195,9 +196,13 @@ def _single_class(source: Path, labels: np.ndarray, count: int) -> np.ndarray:
             f"{source}: has {labels.shape[1]} labels an image (a multi-label set), and a condition is one class; "
             "prepare it without labels"
         )
-    if labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= MAX_CLASSES:
+    _check_classes(source, labels)
+    return labels[:, 0]
+
+
+def _check_classes(source: Path, labels: np.ndarray) -> None:
+    if labels.size and (labels.dtype.kind not in "ui" or labels.min() < 0 or labels.max() >= MAX_CLASSES):
         raise InputError(
             f"{source}: its labels ({labels.dtype} from {labels.min()} to {labels.max()}) are no numbers of classes"
             f" from 0 to {MAX_CLASSES - 1}; renumber them"
         )
-    return labels[:, 0]

@@ -53,7 +53,10 @@ def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Data
         raise ValueError("splits, shape or class names are of the wrong type")
     names = list(available) if split == "all" else split.split("+")
     if missing := [name for name in names if name not in available]:
-        raise InputError(f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}")
+        raise InputError(
+            f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}: to train on that,"
+            f" set config.data.split={next(iter(available))}"
+        )
     class_names = tuple(class_names)
     if labelled and not class_names:
         raise InputError(f"{folder}: was prepared without labels; prepare it again with --labelled")
