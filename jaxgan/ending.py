@@ -71,9 +71,9 @@ class Hold:
 
     def __exit__(self, *_) -> None:
         if _State.holder is self:
-            _State.holder = None
             if _State.deadline is not None or self.seen:
                 _State.deadline = time.monotonic() + PATIENCE  # What is left to do is little.
+            _State.holder = None
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -94,7 +94,8 @@ def on_signals() -> Iterator[None]:
     os.set_blocking(write, False)
     _State.reason = _State.deadline = None
     _State.said = threading.Lock()
-    previous = signal.signal(signal.SIGTERM, _raise)
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    signal.signal(signal.SIGTERM, _raise)
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     _State.listening = True
     listener = threading.Thread(target=_listen, args=(read,), daemon=True)
@@ -104,7 +105,8 @@ def on_signals() -> Iterator[None]:
     finally:
         _State.listening = False
         signal.set_wakeup_fd(wakeup)
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         os.close(write)
         listener.join(1.0)
         os.close(read)
@@ -150,6 +152,13 @@ def _too_long() -> None:
             file=sys.stderr,
             flush=True,
         )
+
+
+def is_ending() -> None:
+    """From here on a signal changes nothing: the process says why it ends, and ends."""
+    with contextlib.suppress(ValueError):
+        for number in _SIGNALS if _State.listening else ():
+            signal.signal(number, signal.SIG_IGN)
 
 
 def end_with(reason: str) -> None:

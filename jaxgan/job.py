@@ -101,7 +101,8 @@ class Job:
                 del self._given[number]
             self._tell({"number": number, "values": values})
             return values
-        self._lines[0].send({"number": number, "what": what, "value": value})
+        with contextlib.suppress(OSError):  # Its reader notices too, and knows what that means.
+            self._lines[0].send({"number": number, "what": what, "value": value})
         return self._wait(lambda: self._results.pop(number, None))
 
     def refuse(self, reason: str) -> JobFailed:

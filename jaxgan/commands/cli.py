@@ -127,7 +127,11 @@ def run(main: Callable[[], int | None]) -> None:
     hook = threading.excepthook
     threading.excepthook = partial(_hide_storage_errors, hook)
     with ending.on_signals():
-        status, line = _outcome(main)
+        try:
+            status, line = _outcome(main)
+            ending.is_ending()
+        except ending.Terminated as error:  # While the main thread was about to end anyway.
+            status, line = 1, f"error: {error}"
         if job.current is not None:
             _leave_job(status, line)
         if line and ending.may_speak():

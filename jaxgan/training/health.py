@@ -20,7 +20,7 @@ GO_ON, WARN, STOP, ROLLBACK = "go on", "warn", "stop", "rollback"
 
 # A penalty that was not due is no number; these always are, or what was computed is worth nothing.
 MUST_BE_FINITE = ("critic_loss", "generator_loss", "critic_gradient_norm", "generator_gradient_norm")
-# Samples that spread less than this share of what the reals spread are all alike. Untrained generators reach some 3%.
+# Samples that spread less than this share of what the reals spread are all alike.
 ALIKE_BELOW = 0.01
 # Where the generator's gradient was smaller than this in every iteration of a call, the critic says nothing.
 DEAD_BELOW = 1e-8

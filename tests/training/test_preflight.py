@@ -1,0 +1,61 @@
+"""What is said before hours are spent."""
+
+import numpy as np
+import pytest
+
+from jaxgan.config import Config
+from jaxgan.data.dataset import from_arrays
+from jaxgan.data.open import open_data
+from jaxgan.errors import InputError
+from jaxgan.training.preflight import check_fit
+from tests.training.test_loop import make_config
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype(np.uint8)
+
+
+def warned(config, dataset, recwarn):
+    check_fit(config, dataset)
+    return [str(warning.message) for warning in recwarn]
+
+
+def test_classes_without_an_image_are_named(recwarn):
+    labels = np.array([0, 1, 3] * 4)
+    dataset = from_arrays("noise", IMAGES, labels, class_names=("a", "b", "c", "d", "e"))
+    found = [line for line in warned(make_config(), dataset, recwarn) if "have no image" in line]
+    assert len(found) == 1 and "2 of the 5 classes of noise" in found[0] and "'c'" in found[0]
+
+
+def test_full_classes_are_no_matter(recwarn):
+    assert not [line for line in warned(make_config(), from_arrays("noise", IMAGES, np.arange(12) % 3), recwarn)
+                if "have no image" in line]  # fmt: skip
+
+
+def test_a_start_map_of_one_pixel_and_a_short_run_are_doubted():
+    one = Config.from_dict({"data": {"size": 8}, "generator": {"widths": [4, 4, 4]}, "critic": {"widths": [4]},
+                            "train": {"batch_size": 8, "iterations": 2}})  # fmt: skip
+    with pytest.warns(UserWarning) as caught:
+        check_fit(one, from_arrays("noise", IMAGES))
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "3 widths start 8 pixels from a map of one" in said and "give 2" in said and "few for a GAN" in said
+
+
+def test_an_archive_that_holds_a_test_split_alone_is_offered(tmp_path):
+    np.savez(tmp_path / "only.npz", test_images=IMAGES[..., 0])
+    config = {"data": {"size": 8}, "generator": {"widths": [4, 4]}, "critic": {"widths": [4]}}
+    with pytest.raises(InputError, match=r"no 'train', only test: to train on that, set config.data.split=test"):
+        open_data(config, tmp_path / "only.npz")
+    found = open_data({**config, "data": {"size": 8, "split": "test"}}, tmp_path / "only.npz")
+    np.testing.assert_array_equal(found.load(), IMAGES)
+
+
+def test_class_numbers_of_billions_are_refused_in_idx_files_too(tmp_path):
+    from jaxgan.data.listing.archives import list_idx
+
+    def write(name, array, code):
+        header = bytes([0, 0, code, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        (tmp_path / name).write_bytes(header + array.tobytes())
+
+    write("train-images-idx3-ubyte", IMAGES[..., 0], 8)
+    write("train-labels-idx1-int", np.array([0] * 11 + [2**31 - 1], ">i4"), 12)
+    with pytest.raises(InputError, match="2147483647.* are no numbers of classes"):
+        list_idx(tmp_path)
