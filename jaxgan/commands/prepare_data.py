@@ -22,7 +22,7 @@ from typing import Any
 from jaxgan.commands import cli
 from jaxgan.data.listing import medmnist
 from jaxgan.data.listing.archives import list_idx, list_npz
-from jaxgan.data.listing.collection import Collection, list_folder
+from jaxgan.data.listing.collection import Collection, group_by_table, list_folder
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import identifier
 from jaxgan.data.preparing.check import Report, check, describe_space
@@ -65,7 +65,12 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add("--channels", type=int, choices=(1, 3), help="1: gray (ITU-R 601 luma), 3: colour; default: as they are")
     add("--split", help='share held out as "test", or the names of the splits to keep, with commas')
     add("--holdout", default="", help="share, or split, that is never trained on and that evaluation compares with")
-    add("--group", default="", help="regular expression of the subject in a name: no subject comes on both sides")
+    add(
+        "--group",
+        default="",
+        help="column of the subject in the table --labels, or regular expression of it in a name: no subject comes on"
+        " both sides",
+    )
     add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of every random choice")
     add("--max_rejected", type=cli.finite, default=0.01, help="largest share of unusable images")
     add("--scaling", choices=POLICIES, help="default: range for uint8, else minmax over the whole set")
@@ -188,6 +193,9 @@ def prepare_source(
         raise InputError(f"labels={label_table}: {kind} sources carry their own labels; leave the table out")
     labels = None if label_table is None else read_labels(Path(label_table), label_column)
     collection = _list(kind, path, labelled, labels, spatial_rank, cutting, progress)
+    if label_table is not None and kind != "slides" and policy.group in read_header(Path(label_table)):
+        subjects = read_labels(Path(label_table), policy.group)
+        collection = group_by_table(collection, policy.group, subjects)
     return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
 
 
@@ -238,8 +246,25 @@ def check_prepared(data_dir: str, name: str | None = None, preview: str | None =
     return [(path, check(path, None if preview is None else Path(preview))) for path in found]
 
 
+def read_header(path: Path) -> list[str]:
+    """The names of a table's columns."""
+    return _read_rows(path)[0]
+
+
 def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
     """`{name: class}` from a CSV file with a header, in comma, semicolon or tab form; names are in its first column."""
+    rows = _read_rows(path)
+    header = rows[0]
+    if column is not None and column not in header:
+        raise InputError(f"label_column={column!r}: {path} has {', '.join(header)}")
+    index = 1 if column is None else header.index(column)
+    short = [number for number, row in enumerate(rows[1:], 2) if row and (len(row) <= index or not row[index])]
+    if short:
+        raise InputError(f"{path}: line {short[0]} has no {column or 'class'}; complete or remove it")
+    return {row[0]: row[index] for row in rows[1:] if row}
+
+
+def _read_rows(path: Path) -> list[list[str]]:
     try:
         content = path.read_bytes()
         # Spreadsheets write UTF-16 with a byte-order mark, or UTF-8 with or without one.
@@ -250,14 +275,7 @@ def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
         raise InputError(f"{path}: cannot be read as CSV ({error}); give a comma-separated UTF-8 table") from None
     if len(rows) < 2 or len(rows[0]) < 2:
         raise InputError(f"{path}: needs a header, a column of names, a column of classes and one row at least")
-    header = rows[0]
-    if column is not None and column not in header:
-        raise InputError(f"label_column={column!r}: {path} has {', '.join(header)}")
-    index = 1 if column is None else header.index(column)
-    short = [number for number, row in enumerate(rows[1:], 2) if row and (len(row) <= index or not row[index])]
-    if short:
-        raise InputError(f"{path}: line {short[0]} has no class; complete or remove it")
-    return {row[0]: row[index] for row in rows[1:] if row}
+    return rows
 
 
 def _dialect(text: str) -> type[csv.Dialect] | csv.Dialect:

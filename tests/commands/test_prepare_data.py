@@ -1,5 +1,6 @@
 """The command line: every kind of source, exit codes, one line for every mistake."""
 
+import csv
 import struct
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from jaxgan.commands import prepare_data as commands
 from jaxgan.data.listing import medmnist
@@ -163,3 +165,35 @@ def test_bad_sources_prepare_nothing_and_say_why_in_one_line(tmp_path, kind):
     for target in (tmp_path / "data", tmp_path / "source.jaxgan"):
         left = [path.name for path in target.iterdir()] if target.exists() else []
         assert left in ([], ["source.rejected.csv"])
+
+
+def test_subjects_may_stand_in_the_table_of_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    lines = ["file,class,subject"]
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+        lines.append(f"{i},{'ab'[i % 2]},person {i // 3}")
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(lines) + "\n")
+    choices = {"label_table": str(table), "conversion": Conversion(), "progress": False}
+
+    def prepared(group):
+        policy = Policy(holdout="0.5", group=group)
+        return commands.prepare_source(
+            "folder", str(tmp_path / "images"), str(tmp_path / "data"), policy=policy, **choices
+        )
+
+    folder = prepared("subject")
+    with (folder / "samples.csv").open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    sides = {}
+    for row in found:
+        sides.setdefault(row["group"], set()).add(row["split"])
+    assert sides.keys() == {f"person {n}" for n in range(4)} and all(len(side) == 1 for side in sides.values())
+    # Another division of the same files is another set.
+    table.write_text("\n".join(lines).replace("person 3", "person 0") + "\n")
+    assert prepared("subject") != folder
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(InputError, match="11.png: is not in the table"):
+        prepared("subject")

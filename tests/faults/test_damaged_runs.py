@@ -83,7 +83,7 @@ def test_the_largest_file_and_the_record_are_checked(run, tmp_path, harm):
         assert read(folder)[0] == 2
 
 
-@pytest.mark.parametrize("name", ["config.json", "data.json", "metrics.jsonl", "samples/scaling.json"])
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "samples/scaling.json"])
 @pytest.mark.parametrize("harm", ["truncate", "empty", "remove"])
 def test_the_other_files_of_a_run_do_no_harm(run, tmp_path, name, harm):
     folder = tmp_path / "run"

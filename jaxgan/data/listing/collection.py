@@ -44,6 +44,7 @@ class Collection:
       class_names: one a label; empty without labels.
       files: every file that the samples come from; their content is the source's identity.
       ignored: `(file, reason)` of what lies in the source but is no image.
+      grouped_by: the column of a table that the groups of all entries are from, or "".
     """
 
     root: Path
@@ -52,6 +53,7 @@ class Collection:
     class_names: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
+    grouped_by: str = ""
 
 
 def list_folder(
@@ -109,6 +111,28 @@ def list_folder(
         for split, (_, paths) in groups.items()
     }
     return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored))
+
+
+def group_by_table(collection: Collection, column: str, subjects: dict[str, str]) -> Collection:
+    """The collection with the subject of each file as its group.
+
+    Args:
+      collection: of files.
+      column: what the table calls subjects.
+      subjects: `{file name, with or without suffix: subject}`.
+
+    Raises:
+      InputError: a file is not in the table.
+    """
+
+    def grouped(entry: Entry) -> Entry:
+        path = Path(entry.name)
+        if not (subject := _look_up(path, subjects)):
+            raise InputError(f"{path}: is not in the table of labels, whose column {column!r} says the subject; add it")
+        return dataclasses.replace(entry, group=subject)
+
+    splits = {split: [grouped(entry) for entry in entries] for split, entries in collection.splits.items()}
+    return dataclasses.replace(collection, splits=splits, grouped_by=column)
 
 
 def walk(root: Path, ignored: list[tuple[str, str]]) -> Iterator[Path]:
@@ -173,6 +197,10 @@ def _group_by_split(root: Path, files: list[Path]) -> dict[str, tuple[Path, list
 
 def _class_of(path: Path, parts: tuple[str, ...], labels: dict[str, str] | None) -> str:
     if labels is not None:
-        path = path.with_name(unicodedata.normalize("NFC", path.name))  # macOS writes u and two dots, tables ü
-        return labels.get(path.name[: len(path.name) - len(suffix_of(path))], labels.get(path.name, ""))
+        return _look_up(path, labels)
     return parts[0] if len(parts) > 1 else ""
+
+
+def _look_up(path: Path, table: dict[str, str]) -> str:
+    path = path.with_name(unicodedata.normalize("NFC", path.name))  # macOS writes u and two dots, tables ü
+    return table.get(path.name[: len(path.name) - len(suffix_of(path))], table.get(path.name, ""))

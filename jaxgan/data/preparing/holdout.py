@@ -27,7 +27,7 @@ def divide(
       holdout: "" for nothing; a share in (0, 1) of "train", which becomes the split "holdout"; or the name of a split
         of the source. It is never trained on and is what evaluation compares with.
       group: regular expression that finds the subject in a sample's name, below the source's folder: its first group,
-        or all that it matches; "" goes by slide or file.
+        or all that it matches; or what the collection is grouped by already; "" goes by slide or file.
       seed: of what is chosen.
 
     Returns:
@@ -37,7 +37,7 @@ def divide(
       InputError: a split that is not there, a share that leaves nothing on one side, a name without a subject, or a
         subject on both sides of the source's own holdout.
     """
-    if group:
+    if group and group != collection.grouped_by:
         collection = _with_subjects(collection, group)
     if split is not None and _is_number(split):
         collection = _hold_out(collection, "split", split, "test", seed)

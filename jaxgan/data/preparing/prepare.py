@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan import ending
-from jaxgan.data.listing.collection import Collection
+from jaxgan.data.listing.collection import Collection, Entry
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
 from jaxgan.data.preparing.disk_buffer import DiskBuffer, chunked, ordered_map
@@ -113,7 +113,7 @@ def prepare(
     stack = contextlib.ExitStack()
     try:
         stack.enter_context(ending.scratch(temporary))
-        geometry = settle(collection, conversion, progress)
+        collection, geometry = settle(collection, conversion, progress)
         with DiskBuffer(temporary) as buffer:
             _fill(buffer, collection, geometry.conversion, policy, data_dir / f"{name}.rejected.csv", progress)
             folder = _write(buffer, temporary, name, config, collection, geometry, policy, identity, holdout)
@@ -139,8 +139,12 @@ def prepare(
 
 def _identity(collection: Collection, conversion: Conversion, policy: Policy) -> str:
     """Hash of all that decides what is stored."""
+
+    def subject(entry: Entry) -> tuple[str, ...]:
+        return (entry.group,) if collection.grouped_by else ()
+
     entries = {
-        split: [(entry.name.removeprefix(str(collection.root)), entry.label) for entry in listed]
+        split: [(entry.name.removeprefix(str(collection.root)), entry.label, *subject(entry)) for entry in listed]
         for split, listed in collection.splits.items()
     }
     return fingerprint.combine(

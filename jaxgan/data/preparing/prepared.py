@@ -55,7 +55,7 @@ def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Data
     if missing := [name for name in names if name not in available]:
         raise InputError(
             f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}: to train on that,"
-            f" set config.data.split={next(iter(available))}"
+            f" set config.data.split={next(iter(available), 'all')}"
         )
     class_names = tuple(class_names)
     if labelled and not class_names:

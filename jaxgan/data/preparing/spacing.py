@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,15 @@ import numpy as np
 from jaxgan.data.listing.collection import Collection, Entry
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.disk_buffer import ordered_map
+from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
 
 # Voxels this many times longer than wide are named in a warning: what lies between their slices is interpolated.
 ANISOTROPY = 3.0
 # Files whose pixel sizes differ by less than this share have the same one.
 _SAME = 1e-3
+# Decoded volumes that wait in memory from when their set was measured until they are stored.
+_MOST_REMEMBERED = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +40,11 @@ class Geometry:
     claims: bool = True
 
 
-def settle(collection: Collection, conversion: Conversion, progress: bool = False) -> Geometry:
+def settle(collection: Collection, conversion: Conversion, progress: bool = False) -> tuple[Collection, Geometry]:
     """Chooses the spacing of a set; see `Conversion.spacing` for what can be asked for.
 
-    Volumes of physical size are decoded once for that, before they are decoded to be stored.
+    Volumes of physical size are read for that, before they are read to be stored: the collection that is returned
+    remembers them, see `decoded_once`.
 
     Raises:
       InputError: a spacing for images, or volumes that state a voxel size beside some that do not.
@@ -48,17 +54,18 @@ def settle(collection: Collection, conversion: Conversion, progress: bool = Fals
     if collection.spatial_rank == 2:
         if wanted is not None:
             raise InputError(f"spacing={wanted}: is for volumes; images are fitted by --size and --fit")
-        return Geometry(by_voxels)
+        return collection, Geometry(by_voxels)
     if wanted == "none":
-        return Geometry(by_voxels, claims=False)
+        return collection, Geometry(by_voxels, claims=False)
     if conversion.size is None or (wanted is None and conversion.fit is not None):
-        return Geometry(by_voxels)
+        return collection, Geometry(by_voxels)
+    collection = decoded_once(collection)
     sizes = _measure(collection, progress)
     unknown = [name for name, (_, spacing) in sizes.items() if spacing is None]
     if len(unknown) == len(sizes):
         if unknown and isinstance(wanted, float):
             raise InputError(f"spacing={wanted}: {unknown[0]} does not state its voxel size; use --spacing none")
-        return Geometry(by_voxels)
+        return collection, Geometry(by_voxels)
     if unknown:
         known = next(name for name, (_, spacing) in sizes.items() if spacing is not None)
         raise InputError(
@@ -80,7 +87,45 @@ def settle(collection: Collection, conversion: Conversion, progress: bool = Fals
         "cut": cut,
     }
     warnings = _warn(list(sizes), voxels, spacing, cut, conversion.size)
-    return Geometry(dataclasses.replace(conversion, spacing=spacing), record, warnings)
+    return collection, Geometry(dataclasses.replace(conversion, spacing=spacing), record, warnings)
+
+
+def decoded_once(collection: Collection, most_bytes: int = _MOST_REMEMBERED) -> Collection:
+    """The collection, each file of which remembers what it was read as until it is read again.
+
+    Args:
+      collection: as listed.
+      most_bytes: remembered at a time; what is beyond is decoded twice.
+    """
+    free, lock = most_bytes, threading.Lock()
+
+    def once(read: Callable[[], list[Decoded]]) -> Callable[[], list[Decoded]]:
+        kept: list[list[Decoded]] = []
+
+        def read_or_take() -> list[Decoded]:
+            nonlocal free
+            with lock:
+                if kept:
+                    free += _nbytes(kept[0])
+                    return kept.pop()
+            found = read()
+            with lock:
+                if _nbytes(found) <= free:
+                    free -= _nbytes(found)
+                    kept.append(found)
+            return found
+
+        return read_or_take
+
+    splits = {
+        split: [dataclasses.replace(entry, read=once(entry.read)) for entry in entries]
+        for split, entries in collection.splits.items()
+    }
+    return dataclasses.replace(collection, splits=splits)
+
+
+def _nbytes(images: list[Decoded]) -> int:
+    return sum(image.pixels.nbytes for image in images)
 
 
 def _measure(collection: Collection, progress: bool) -> dict[str, tuple[tuple[int, ...], tuple[float, ...] | None]]:

@@ -1,5 +1,6 @@
 """Millimetres: a ball keeps its volume and its place in the world, whatever the voxels that it was stored in."""
 
+import dataclasses
 import json
 
 import nibabel
@@ -9,6 +10,7 @@ import tifffile
 
 from jaxgan.data.listing.collection import list_folder
 from jaxgan.data.open import open_dataset
+from jaxgan.data.preparing import spacing
 from jaxgan.data.preparing.check import check
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.geometry import fit
@@ -211,3 +213,24 @@ def test_the_size_that_separates_hippocampi_survives(shared_data, tmp_path):
     assert area > 0.95
     np.testing.assert_allclose(count * np.prod(dataset.spacing), true, rtol=0.1)
     assert auroc("none")[2] < area
+
+
+def test_each_volume_is_decoded_once_or_again_where_memory_ends(tmp_path):
+    for i in range(3):
+        ball(tmp_path / "in" / f"{i}.nii", 8.0, (2, 2, 2))
+    listed = list_folder(tmp_path / "in", spatial_rank=3)
+    reads = []
+
+    def counted(entry):
+        return dataclasses.replace(entry, read=lambda: (reads.append(entry.name), entry.read())[1])
+
+    listed = dataclasses.replace(listed, splits={"train": [counted(entry) for entry in listed.splits["train"]]})
+    prepare(listed, tmp_path / "out", "set", Conversion(size=16))
+    assert len(reads) == 3
+    nbytes = listed.splits["train"][0].read()[0].pixels.nbytes
+    reads.clear()
+    remembering = spacing.decoded_once(listed, most_bytes=2 * nbytes)
+    for _ in range(2):
+        for entry in remembering.splits["train"]:
+            assert entry.read()[0].pixels.shape == (20, 22, 18, 1)
+    assert len(reads) == 4
