@@ -13,6 +13,7 @@ from tests.faults.processes import KILL, TERM, Command, job, make_material, one_
 
 pytestmark = pytest.mark.faults
 KILLS = int(os.environ.get("JAXGAN_KILLS", "30"))
+SEED = int(os.environ.get("JAXGAN_FAULT_SEED", "0"))
 LENGTH = 4000
 
 
@@ -51,7 +52,7 @@ def test_runs_that_are_killed_at_random_equal_one_that_was_not(train, tmp_path):
         assert command.end(600) == (0, [])
         training = time.monotonic() - command.begun - until_training
     expected, lines = newest(tmp_path / "whole")[1], logged(tmp_path / "whole")
-    chance, kills, finished, number = random.Random(0), 0, 0, 0
+    chance, kills, finished, number = random.Random(SEED), 0, 0, 0
     while kills < KILLS or not finished:
         run = tmp_path / f"run{number}"
         with Command(*train, "--workdir", run, *length) as command:
