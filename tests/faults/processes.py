@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+# Seconds until something hangs; what has a limit of its own is measured from the signal.
+PATIENCE = 1200
 PRESET = {
     "data": {"size": 8, "channels": 1},
     "generator": {"latent_dim": 5, "widths": [6, 4]},
@@ -61,7 +63,7 @@ class Command:
     def send(self, number):
         self._process.send_signal(number)
 
-    def end(self, timeout=120):
+    def end(self, timeout=PATIENCE):
         """Exit status, and the lines of stderr without warnings."""
         _, errors = self._process.communicate(timeout=timeout)
         # The collectives of CPUs greet each other.
@@ -83,7 +85,7 @@ def job(count, *arguments, each=None, variables=None, **options):
     ]
 
 
-def wait_for(path, command, timeout=120):
+def wait_for(path, command, timeout=PATIENCE):
     """Until a file exists that a running command makes."""
     end = time.monotonic() + timeout
     while not path.exists():
@@ -92,7 +94,7 @@ def wait_for(path, command, timeout=120):
         time.sleep(0.02)
 
 
-def one_line(command, status, *words, timeout=120):
+def one_line(command, status, *words, timeout=PATIENCE):
     """The command ends with this status and one line that has these words."""
     found, lines = command.end(timeout)
     assert found == status and len(lines) == 1 and lines[0].startswith("error: "), (found, lines)

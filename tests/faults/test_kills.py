@@ -49,7 +49,7 @@ def test_runs_that_are_killed_at_random_equal_one_that_was_not(train, tmp_path):
     with Command(*train, "--workdir", tmp_path / "whole", *length) as command:
         wait_for(tmp_path / "whole" / "config.json", command)
         until_training = time.monotonic() - command.begun
-        assert command.end(600) == (0, [])
+        assert command.end() == (0, [])
         training = time.monotonic() - command.begun - until_training
     expected, lines = newest(tmp_path / "whole")[1], logged(tmp_path / "whole")
     chance, kills, finished, number = random.Random(SEED), 0, 0, 0
@@ -68,7 +68,7 @@ def test_runs_that_are_killed_at_random_equal_one_that_was_not(train, tmp_path):
                     command.send(KILL)
                     kills += 1
                     continue
-            assert command.end(600) == (0, [])
+            assert command.end() == (0, [])
         assert newest(run)[0] == LENGTH
         assert_same(newest(run)[1], expected)
         assert logged(run) == lines
@@ -124,7 +124,7 @@ def test_processes_and_devices_change_nothing_and_may_change_in_the_middle(train
         length = f"--config.train.iterations={iterations}"
         commands = job(processes, *train, "--workdir", run, length, devices=devices)
         for command in commands:
-            assert command.end(300) == (0, []), shape
+            assert command.end() == (0, []), shape
 
     shapes = {"2x2": (2, 2), "1x4": (1, 4), "1x1": (1, 1)}
     for name, shape in shapes.items():
