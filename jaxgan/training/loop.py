@@ -83,8 +83,10 @@ def train(
     with parallel.sharing_failure():
         place = {"--workdir": str(run_dir.absolute()), "--resume": resume}
         parallel.agree("settings", {**place, **{f"config.{k}": v for k, v in config.fields().items()}})
-        given = isinstance(data, Dataset)
-        dataset = data if given else parallel.main_process_first(partial(open_data, config, data, run_dir))
+        if isinstance(data, Dataset):
+            dataset = data
+        else:
+            dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
         _train_on(config, run_dir, data, dataset, resume, preset)
     return run_dir
 
