@@ -26,7 +26,7 @@ import jaxgan
 from jaxgan import files, parallel
 from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
 from jaxgan.benchmark.targets import Target, find_target, stay_on_host
-from jaxgan.benchmark.torch_baseline import TorchWorkload, check
+from jaxgan.benchmark.torch_modes import MODES
 from jaxgan.benchmark.workload import ALL, PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.commands import cli
 from jaxgan.config.presets import load_config, title
@@ -35,7 +35,7 @@ from jaxgan.errors import InputError
 from jaxgan.models import PRECISIONS
 from jaxgan.training.call_length import CallLength
 
-COMPARISONS = ("plain", "torch", "noinput")
+COMPARISONS = ("plain", *MODES, "noinput")
 _ROUNDS = 5
 # A first run that took as many seconds is not spoiled by having been the first: it counts, and is the only one.
 _MINUTES = 90.0
@@ -55,7 +55,11 @@ def parser() -> cli.ArgumentParser:
     add("--batch_size", type=cli.whole(1, 100_000), help="samples a device (default: the preset's)")
     add("--precision", default="float32", help="float32, bfloat16, or both with a comma")
     add("--devices", default="1", metavar="N[,N]", help="numbers of devices (default: 1)")
-    add("--compare", metavar="plain,torch,noinput", help="time the same work otherwise, interleaved")
+    add(
+        "--compare",
+        metavar="plain,torch,...",
+        help=f"time the same work otherwise, interleaved: any of {', '.join(COMPARISONS)}",
+    )
     add("--seconds", type=cli.finite, default=20.0, help="time for each row, about (default: 20)")
     add(
         "--target",
@@ -95,9 +99,11 @@ def benchmark(args: Namespace) -> dict[str, Any]:
     if output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
         raise InputError(f"--output {output} cannot be written: give a file in a folder that exists")
     # Of all presets those that PyTorch was written for are compared with it; one that was asked for by name must be.
-    refused = {name: _without_torch(preset) for name, preset in presets.items()} if "torch" in compare else {}
-    if any(refused.values()) and (len(presets) == 1 or all(refused.values())):
-        raise InputError(next(filter(None, refused.values())))
+    modes = [mode for mode in compare if mode in MODES]
+    refused = {mode: {name: _refusal(mode, preset) for name, preset in presets.items()} for mode in modes}
+    for reasons in refused.values():
+        if all(reasons.values()):
+            raise InputError(next(iter(reasons.values())))
 
     if args.target:
         compiled = _compiled(find_target(args.target), presets, precisions, args.batch_size, "plain" in compare)
@@ -113,7 +119,7 @@ def benchmark(args: Namespace) -> dict[str, Any]:
         for precision in precisions:
             for devices in counts:
                 config = with_options(preset, args.batch_size, precision, devices)
-                others = [other for other in compare if other != "torch" or not refused[name]]
+                others = [other for other in compare if other not in MODES or not refused[other][name]]
                 row = _row(name, config, devices, others, args.seconds, peaks[precision] * devices)
                 report["rows"].append(row)
                 print(_line(row), flush=True)
@@ -122,10 +128,10 @@ def benchmark(args: Namespace) -> dict[str, Any]:
     return report
 
 
-def _without_torch(config: Config) -> str:
-    """Why a preset cannot be compared with PyTorch, or nothing."""
+def _refusal(mode: str, config: Config) -> str:
+    """Why a preset cannot be compared with PyTorch in that mode, or nothing."""
     try:
-        check(config)
+        MODES[mode].check(config)
     except InputError as error:
         return str(error)
     return ""
@@ -160,8 +166,9 @@ def _row(name: str, config: Config, devices: int, compare: list[str], seconds: f
         contenders["noinput"] = Workload(config, devices, iterations, resident=False)
     if "plain" in compare and devices == 1:
         contenders["plain"] = PlainWorkload(config, 1)
-    if "torch" in compare and devices == 1:
-        contenders["torch"] = TorchWorkload(config, iterations, num_classes(config))
+    for mode in compare if devices == 1 else ():
+        if mode in MODES:
+            contenders[mode] = MODES[mode].workload(config, iterations, num_classes(config))
     times, idle = _time(contenders, seconds)
     spread = {label: _spread(values) for label, values in times.items()}
     median = spread["jaxgan"]["median"]
@@ -256,7 +263,7 @@ def _device() -> str:
 
 
 def _versions(compare: list[str]) -> dict[str, str]:
-    names = ["jax", "flax", "optax", "numpy", *(["torch"] if "torch" in compare else [])]
+    names = ["jax", "flax", "optax", "numpy", *(["torch"] if MODES.keys() & set(compare) else [])]
     python = sys.version.split()[0]
     return {"jaxgan": jaxgan.__version__, "python": python} | {name: metadata.version(name) for name in names}
 

@@ -39,8 +39,8 @@ def perceptron(key, sizes):
 
 def forward(params, x):
     for layer in params[:-1]:
-        x = jax.nn.leaky_relu(x @ layer["w"] + layer["b"], 0.2)
-    return x @ params[-1]["w"] + params[-1]["b"]
+        x = jax.nn.leaky_relu(x @ layer["w"] + layer["b"][None], 0.2)
+    return x @ params[-1]["w"] + params[-1]["b"][None]
 
 
 @pytest.mark.slow

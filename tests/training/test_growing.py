@@ -1,6 +1,7 @@
 """A run of growing networks through the loop: stages change between calls, and a resume in mid-fade is exact."""
 
 import numpy as np
+import pytest
 
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
@@ -25,6 +26,7 @@ def make_config(iterations):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_resumed_in_the_middle_of_a_fade_is_the_same_bit_for_bit(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
     data = from_arrays("noise", images, np.zeros(40, int), fingerprint="noise")
