@@ -31,6 +31,7 @@ class Dataset:
       spacing: mm along each spatial axis, or None where it is not known.
       held_out: the samples that are kept from training, with which evaluation compares; None without a holdout.
       trainable: False if the set holds samples that are to be kept from training.
+      files: gives the file, or place in a file, that each sample came from, one a sample; None where it is not known.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     spacing: tuple[float, ...] | None = None
     held_out: Dataset | None = None
     trainable: bool = True
+    files: Callable[[], list[str]] | None = None
 
     def __post_init__(self):
         if self.size < 1:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import zipfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.evaluation.gather import summarise
 from jaxgan.evaluation.intervals import add_intervals
-from jaxgan.evaluation.metric import CannotMeasure, Measurement, Report
+from jaxgan.evaluation.metric import CannotMeasure, Critic, Distributions, Measurement, Report
 from jaxgan.evaluation.metrics.memorisation import Memorisation
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.per_class import per_class
-from jaxgan.evaluation.registry import METRICS, default_metrics, parse_metrics
+from jaxgan.evaluation.registry import METRICS, default_metrics, parse_metrics, value_of
 from jaxgan.evaluation.summary import Summary
 
 
@@ -33,7 +34,9 @@ class Evaluation:
       skipped: metrics asked for that could not be computed, and why.
       real: summary of the real set.
       generated: summary of the generated set.
+      training: summary of what was trained on: the real set where nothing else was said.
       copies: the search for copies by space ("pixels", the extractor's name).
+      distributions: what was measured of each sample of both sets, by reported name.
     """
 
     metrics: dict[str, Measurement]
@@ -42,7 +45,9 @@ class Evaluation:
     skipped: dict[str, str]
     real: Summary
     generated: Summary
+    training: Summary
     copies: dict[str, Memorisation]
+    distributions: dict[str, Distributions]
 
     def values(self) -> dict[str, float]:
         """Every value by name."""
@@ -51,11 +56,17 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """All but the summaries, ready for JSON."""
         return {
-            "metrics": {name: dataclasses.asdict(m) for name, m in self.metrics.items()},
+            "metrics": {name: dataclasses.asdict(m) | _record_of(name) for name, m in self.metrics.items()},
             "per_class": self.per_class,
             "warnings": self.warnings,
             "skipped": self.skipped,
         }
+
+
+def _record_of(name: str) -> dict[str, str]:
+    value = value_of(name)
+    assert value is not None  # what was measured is registered
+    return {"better": value.better, "aspect": value.aspect}
 
 
 def evaluate(
@@ -71,6 +82,11 @@ def evaluate(
     cache_folder: str | Path | None = None,
     resamples: int = 0,
     heldout_batches: Iterable | None = None,
+    training_batches: Iterable | None = None,
+    training_fingerprint: str | None = None,
+    critic: Critic | None = None,
+    spacing: tuple[float, ...] | None = None,
+    progress: Callable[[str], object] | None = None,
 ) -> Evaluation:
     """Compares generated with real images.
 
@@ -86,8 +102,13 @@ def evaluate(
       real_fingerprint: hash of everything that decides the real batches' content and order; with it the real
         summary is cached, and `real_batches` is not read when it is known.
       cache_folder: defaults to `files.cache_folder()`.
-      heldout_batches: real images that were held out of the training, for what needs them.
       resamples: draws behind the 95% interval of each number; 0: no intervals.
+      heldout_batches: real images that were held out of the training, for what needs them.
+      training_batches: the images that were trained on, when the real ones are not these, but were held out.
+      training_fingerprint: as `real_fingerprint`, of these.
+      critic: scores `[n]` of images `[n, *shape]` and classes `[n]` (-1: none) by the run's critic.
+      spacing: length of a pixel or voxel along each axis in mm; None: lengths are in pixels.
+      progress: is told in a line what is being done.
 
     Returns:
       The `Evaluation`.
@@ -103,27 +124,50 @@ def evaluate(
         raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
     needs = {need for metric in wanted for need in metric.needs}
     needs = tuple(sorted(needs | ({"each"} if resamples and "statistics" in needs else set())))
+    say = progress or (lambda line: None)
+    say("gathering the real images")
     real = _summarise_real(real_batches, needs, extractor, real_fingerprint, cache_folder)
+    say("gathering the generated images")
     generated = summarise("generated", generated_batches, needs, extractor)
-    if generated.shape != real.shape:
-        raise InputError(f"generated images have shape {generated.shape}, the real ones {real.shape}: make them equal")
-    heldout = None
-    if heldout_batches is not None and (of_heldout := {"pixels", "samples"} & set(needs)):
-        heldout = summarise("held-out", heldout_batches, of_heldout, None)
-        if heldout.shape != real.shape:
-            raise InputError(f"held-out images have shape {heldout.shape}, the real ones {real.shape}: make them equal")
-    report = Report(real, generated, extractor, split, scaling, resamples, heldout=heldout)
+    training, heldout = real, None
+    of_training = tuple(sorted({"pixels", "samples"}.intersection(needs)))
+    if training_batches is not None and any(metric.of_training for metric in wanted):
+        say("gathering the training images")
+        training = _summarise_real(training_batches, of_training, extractor, training_fingerprint, cache_folder)
+        heldout = real
+    if heldout_batches is not None and of_training:
+        say("gathering the held-out images")
+        heldout = summarise("held-out", heldout_batches, of_training, None)
+    for name, summary in (("generated", generated), ("training", training), ("held-out", heldout)):
+        if summary is not None and summary.shape != real.shape:
+            raise InputError(f"{name} images have shape {summary.shape}, the real ones {real.shape}: make them equal")
+    report = Report(
+        real, generated, extractor, split, scaling, resamples, False, heldout, training, critic, spacing
+    )
     for metric in wanted:
+        start = time.perf_counter()
         try:
             report.measure(metric)
         except CannotMeasure as reason:
             skipped[metric.name] = str(reason)
+        say(f"{metric.name}: {'skipped' if metric.name in skipped else f'{time.perf_counter() - start:.1f} s'}")
     if not report.metrics:
         raise InputError(f"--metrics {','.join(metrics)}: nothing can be measured ({skipped[metrics[0]]})")
     if resamples:
+        say("drawing intervals")
         add_intervals(report, [metric for metric in wanted if metric.halved and metric.name not in skipped])
     classes = per_class(report, class_names) if {"fid", "kid"} & {metric.name for metric in wanted} else {}
-    return Evaluation(report.metrics, classes, report.warnings, skipped, real, generated, report.copies)
+    return Evaluation(
+        report.metrics,
+        classes,
+        report.warnings,
+        skipped,
+        real,
+        generated,
+        training,
+        report.copies,
+        report.distributions,
+    )
 
 
 def _summarise_real(batches, needs, extractor, fingerprint, cache_folder) -> Summary:

@@ -29,24 +29,30 @@ class Evaluator:
         cache_dir: str | Path | None = None,
         inception_weights: str | Path | None = None,
         seed: int = 0,
+        training: Dataset | None = None,
+        conditional: bool | None = None,
     ):
         """Checks everything that can be wrong, so that training does not fail hours later.
 
         Args:
-          dataset: the training data.
+          dataset: the reals to compare with: the training data, or what was held out of them.
           metrics: names as for `evaluate`.
           num_samples: generated samples a call.
           cache_dir: where the reals' summary is kept; defaults to the user's cache folder.
           inception_weights: for FID, KID and the Inception Score; without them VGG16 features are used, and the
             distances are called `fd_vgg16` and `kd_vgg16`.
           seed: of the generated samples; the same at every call, so that calls can be compared.
+          training: the training data, where `dataset` was held out of them: for what looks for copies, or trains.
+          conditional: whether the generator takes classes; None: where the data have some.
 
         Raises:
-          InputError: an unknown metric, a wrong weights file, VGG16 weights that are not installed.
+          InputError: an unknown metric, one that these data or this generator do not allow, a wrong weights file, VGG16
+            weights that are not installed.
         """
         self.metrics = parse_metrics(metrics)
-        if dataset.labels is None and (labelled := [name for name in self.metrics if METRICS[name].labelled]):
-            raise InputError(f"evaluate.metrics: {', '.join(labelled)} needs labelled data: leave it out")
+        self._check_fit(dataset, dataset.labels is not None if conditional is None else conditional)
+        self._training = None if training is None else dataset_source(training, MOST_REALS)
+        self._training_summary: Summary | None = None
         self.num_samples = num_samples
         self._dataset, self._cache_dir, self._seed = dataset, cache_dir, seed
         folder = None if cache_dir is None else Path(cache_dir)
@@ -57,7 +63,23 @@ class Evaluator:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that every call reports, e.g. to check a `best_metric` before training."""
-        return reported_names(self.metrics, self._extractor)
+        heldout, volumes = self._training is not None, len(self._dataset.shape) == 4
+        return reported_names(self.metrics, self._extractor, heldout, volumes)
+
+    def _check_fit(self, dataset: Dataset, conditional: bool) -> None:
+        """Raises `InputError` in one line for a metric that could only be skipped later."""
+        for name in self.metrics:
+            metric, reason = METRICS[name], None
+            if metric.labelled and dataset.labels is None:
+                reason = "needs labelled data"
+            elif metric.labelled and not conditional:
+                reason = "needs a conditional generator: set config.critic.conditioning"
+            elif metric.volumes and len(dataset.shape) != 4:
+                reason = "is of volumes alone"
+            elif metric.critic:
+                reason = "is measured by 'evaluate' after the training"
+            if reason:
+                raise InputError(f"config.evaluate.metrics: {name} {reason}, or leave it out")
 
     def __call__(self, generate: Callable[..., np.ndarray], labels: np.ndarray | None = None) -> dict[str, float]:
         """Evaluates a generator.
@@ -80,6 +102,14 @@ class Evaluator:
             class_names=self._dataset.class_names,
             real_fingerprint=self._real.fingerprint,
             cache_folder=self._cache_dir,
+            training_batches=self._training_batches(),
+            training_fingerprint=None if self._training is None else self._training.fingerprint,
+            spacing=self._dataset.spacing,
         )
-        self._summary = evaluation.real
+        self._summary, self._training_summary = evaluation.real, evaluation.training
         return evaluation.values()
+
+    def _training_batches(self) -> Iterable | Summary | None:
+        if self._training is None:
+            return None
+        return self._training.batches() if self._training_summary is None else self._training_summary

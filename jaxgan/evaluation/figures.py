@@ -1,4 +1,4 @@
-"""Figures of an evaluation: value distribution, power spectrum, nearest training neighbours."""
+"""Figures of an evaluation: distributions, power spectrum, nearest training neighbours, learning curves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxgan.data.scaling import Scaling
 from jaxgan.evaluation.evaluate import Evaluation
+from jaxgan.evaluation.metrics.learning_curve import SHARES
 from jaxgan.evaluation.sources import Source
 
 if TYPE_CHECKING:
@@ -62,19 +63,22 @@ def _shown(image: np.ndarray) -> np.ndarray:
     return image if image.shape[-1] == 3 else image[..., 0]
 
 
-def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generated: Source) -> Figure:
-    """The generated samples that lie closest to a training image, above these, with the distances."""
+def neighbours_figure(evaluation: Evaluation, space: str, training: Source, generated: Source) -> Figure:
+    """The generated samples that lie closest to a training image, above these, with distances and transforms."""
     found = evaluation.copies[space]
+    samples = evaluation.generated.arrays["positions"] if found.samples is None else found.samples
     chosen = np.argsort(found.distance, kind="stable")[:SHOWN]
-    ours = generated.at(evaluation.generated.arrays["positions"][chosen])
-    theirs = real.at(evaluation.real.arrays["positions"][found.nearest[chosen]])
-    figure = _figure(1.2 * len(chosen) + 0.6, 3.2)
+    ours = generated.at(samples[chosen])
+    theirs = training.at(evaluation.training.arrays["positions"][found.nearest[chosen]])
+    transforms = {pair["sample"]: pair["transform"] for pair in found.pairs or ()}
+    figure = _figure(1.2 * len(chosen) + 0.6, 3.4)
     grid = figure.subplots(2, len(chosen), squeeze=False)
     for column, place in enumerate(chosen):
         for row, image in enumerate((ours[column], theirs[column])):
             grid[row, column].imshow(_shown(image), cmap="gray", vmin=0, vmax=1)
             grid[row, column].set(xticks=[], yticks=[])
         grid[0, column].set_title(f"{found.distance[place]:.3g}", fontsize=8)
+        grid[1, column].set_xlabel(transforms.get(int(samples[place]), "").replace(", ", "\n"), fontsize=5)
     grid[0, 0].set_ylabel("generated")
     grid[1, 0].set_ylabel("nearest training")
     verdict = "copies found" if found.flagged else "no sign of copying"
@@ -82,7 +86,45 @@ def neighbours_figure(evaluation: Evaluation, space: str, real: Source, generate
     return figure
 
 
-def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dict[str, Figure]:
+def distributions_figure(evaluation: Evaluation) -> Figure:
+    """Histograms of what was measured of each sample, both sets, over the same bins."""
+    found = evaluation.distributions
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure = _figure(4 * columns, 3 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
+    for axes in grid[len(found) :]:
+        axes.set_axis_off()
+    for axes, (name, values) in zip(grid, found.items(), strict=False):
+        edges = np.histogram_bin_edges(np.concatenate([values.real, values.generated]), 40)
+        for which, part in (("real", values.real), ("generated", values.generated)):
+            share = np.histogram(part, edges)[0] / len(part)
+            axes.stairs(share, edges, label=which, fill=which == "real", alpha=0.5 if which == "real" else 1)
+        axes.set_xlabel(values.label, fontsize=8)
+        axes.set_title(f"{name}: distance {evaluation.metrics[name].value:.4g}", fontsize=8)
+        axes.tick_params(labelsize=7)
+    grid[0].set_ylabel("share", fontsize=8)
+    grid[0].legend(fontsize=7)
+    return figure
+
+
+def learning_figure(evaluation: Evaluation) -> Figure:
+    """Balanced accuracy against the share of the real images, without and with samples, with intervals."""
+    figure = _figure(5, 4)
+    axes = figure.subplots()
+    for kind, label in (("real", "reals"), ("both", "reals and samples")):
+        measured = [evaluation.metrics[f"learning_{share}_{kind}"] for share in SHARES]
+        (line,) = axes.plot(SHARES, [m.value for m in measured], marker="o", label=label)
+        intervals = [m.interval for m in measured if m.interval is not None]
+        if len(intervals) == len(SHARES):
+            axes.fill_between(SHARES, *zip(*intervals, strict=True), alpha=0.2, color=line.get_color())
+    axes.set(xlabel="real images trained on [%]", ylabel="balanced accuracy", xscale="log")
+    axes.set_xticks(SHARES, [str(share) for share in SHARES])
+    axes.legend()
+    return figure
+
+
+def make_figures(evaluation: Evaluation, real: Source, generated: Source, training: Source) -> dict[str, Figure]:
     """Every figure that the evaluation has the data for, by name."""
     figures = {}
     if "histogram" in evaluation.metrics:
@@ -90,7 +132,11 @@ def make_figures(evaluation: Evaluation, real: Source, generated: Source) -> dic
     if "spectrum" in evaluation.metrics:
         figures["spectrum"] = spectrum_figure(evaluation)
     for space in evaluation.copies:
-        figures[f"nearest_{space}"] = neighbours_figure(evaluation, space, real, generated)
+        figures[f"nearest_{space}"] = neighbours_figure(evaluation, space, training, generated)
+    if evaluation.distributions:
+        figures["distributions"] = distributions_figure(evaluation)
+    if f"learning_{SHARES[0]}_real" in evaluation.metrics:
+        figures["learning_curve"] = learning_figure(evaluation)
     return figures
 
 

@@ -10,13 +10,15 @@ import jax
 import numpy as np
 
 from jaxgan.data.scaling import Scaling
-from jaxgan.evaluation.bootstrap import bootstrap
+from jaxgan.evaluation.bootstrap import bootstrap, centred_interval, half
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.summary import Summary
 
 # What `summarise` can gather of a set, see `Summary`. Of these, the first row is made of an extractor's features.
 OF_FEATURES = ("moments", "features", "logits")
 NEEDS = (*OF_FEATURES, "patches", "similarity", "statistics", "pixels", "samples", "each")
+
+Critic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Value:
       same: what a set compared with itself gives; None when that depends on the set.
       bounds: between which the value lies whatever the sets.
       heldout: whether it is reported only when there are real images that were held out of the training.
+      aspect: under which heading a model card lists it.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Value:
     same: float | None = None
     bounds: tuple[float, float] = (-np.inf, np.inf)
     heldout: bool = False
+    aspect: Literal["fidelity", "diversity", "utility", "privacy"] = "fidelity"
 
     def named(self, extractor: Extractor | None) -> str:
         """The name with this extractor: FID, KID and their kin are Inception's alone."""
@@ -66,7 +70,9 @@ class Metric:
       default: whether it is measured when nothing is asked for.
       halved: its intervals come from measuring it on random halves of both sets; else `measure` gives its own.
       labelled: whether it can be measured only of images with classes.
-      of_training: whether the real images must be those that were trained on.
+      volumes: whether it can be measured only of volumes.
+      critic: whether it can be measured only with the critic of the run.
+      of_training: whether it looks at what was trained on (`Report.training`), whatever the others compare with.
     """
 
     name: str
@@ -77,6 +83,8 @@ class Metric:
     default: bool = True
     halved: bool = False
     labelled: bool = False
+    volumes: bool = False
+    critic: bool = False
     of_training: bool = False
 
     @property
@@ -92,12 +100,23 @@ class Metric:
             return "the Inception Score needs --inception_weights"
         return None
 
-    def reported(self, extractor: Extractor | None, heldout: bool = False) -> tuple[str, ...]:
+    def reported(
+        self, extractor: Extractor | None, heldout: bool = False, volumes: bool = False, critic: bool = False
+    ) -> tuple[str, ...]:
         """The names of the values that it will report with these means, known before anything is measured."""
-        if self.obstacle(extractor):
+        if self.obstacle(extractor) or self.volumes > volumes or self.critic > critic:
             return ()
         values = (v for v in self.values if heldout or not v.heldout)
         return tuple(v.named(extractor) for v in values if extractor is not None or not v.elsewhere)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distributions:
+    """One number a sample (or an object) of both sets, `[N]` and `[M]`, and what it is a number of, with its unit."""
+
+    real: np.ndarray
+    generated: np.ndarray
+    label: str
 
 
 class CannotMeasure(Exception):
@@ -120,13 +139,20 @@ class Measurement:
 class Report:
     """Two summaries, and what was measured of them so far.
 
+    A number that a threshold decides on has it among its details as `threshold`, and in words as
+    `threshold_is`.
+
     Attributes:
       resamples: draws behind the intervals; 0: none are wanted.
       quick: the report is one of many, of a part of the sets: repetitions that only steady a number may be left out.
       heldout: summary of real images that were held out of the training; None when there are none.
+      training: summary of the images that were trained on; the real ones where nothing else is said.
+      critic: scores `[n]` of images `[n, *shape]` and their classes `[n]` (-1: none) by the run's critic, or None.
+      spacing: length of a pixel or voxel along each axis in mm; None where it is not known.
       metrics: the numbers by reported name.
       warnings: what limits the trust in them.
       copies: searches for copies by space ("pixels", the extractor's name), for the figures.
+      distributions: what was measured of each sample, both sets, by reported name, for the figures.
     """
 
     def __init__(
@@ -139,14 +165,19 @@ class Report:
         resamples: int = 0,
         quick: bool = False,
         heldout: Summary | None = None,
+        training: Summary | None = None,
+        critic: Critic | None = None,
+        spacing: tuple[float, ...] | None = None,
     ):
         import jaxgan
 
+        self.training, self.critic, self.spacing = real if training is None else training, critic, spacing
         self.real, self.generated, self.extractor, self.scaling = real, generated, extractor, scaling
         self.resamples, self.quick, self.heldout = resamples, quick, heldout
         self.metrics: dict[str, Measurement] = {}
         self.warnings: list[str] = []
         self.copies: dict[str, Any] = {}
+        self.distributions: dict[str, Distributions] = {}
         self._metric: Metric | None = None
         self._common = {
             "n_real": self.real.count,
@@ -168,6 +199,14 @@ class Report:
         """Enters all numbers of a metric; raises `CannotMeasure`."""
         self._metric = metric
         metric.measure(self)
+
+    def halves(self, value: float, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
+        """The 95% interval about `value`, from `statistic(*rows)` of random halves of sets of these sizes; see `half`."""
+        if not self.resamples:
+            return None
+        draws = range(self.resamples)
+        values = [statistic(*(half(n, len(counts) * d + i) for i, n in enumerate(counts))) for d in draws]
+        return centred_interval(value, values)
 
     def bootstrap(self, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
         """The 95% interval of `statistic(*rows)` over draws from sets of these sizes; None when none was asked for."""

@@ -14,14 +14,19 @@ from jaxgan.evaluation.metric import Metric, Value
 from jaxgan.evaluation.metrics.c2st import C2ST
 from jaxgan.evaluation.metrics.class_agreement import CLASS_AGREEMENT
 from jaxgan.evaluation.metrics.class_balance import CLASS_BALANCE
+from jaxgan.evaluation.metrics.critic_membership import CRITIC_MEMBERSHIP
 from jaxgan.evaluation.metrics.frechet import FID
 from jaxgan.evaluation.metrics.histogram import HISTOGRAM
 from jaxgan.evaluation.metrics.inception_score import INCEPTION_SCORE
+from jaxgan.evaluation.metrics.intensity import INTENSITY
 from jaxgan.evaluation.metrics.kernel import KID
+from jaxgan.evaluation.metrics.learning_curve import LEARNING_CURVE
 from jaxgan.evaluation.metrics.memorisation import NEAREST
 from jaxgan.evaluation.metrics.msssim import MSSSIM
+from jaxgan.evaluation.metrics.objects import OBJECTS
 from jaxgan.evaluation.metrics.prdc import PRDC
 from jaxgan.evaluation.metrics.privacy import PRIVACY
+from jaxgan.evaluation.metrics.slices import SLICES
 from jaxgan.evaluation.metrics.spectrum import SPECTRUM
 from jaxgan.evaluation.metrics.swd import SWD
 from jaxgan.evaluation.metrics.utility import UTILITY
@@ -38,11 +43,16 @@ METRICS: dict[str, Metric] = {
         MSSSIM,
         SPECTRUM,
         HISTOGRAM,
+        INTENSITY,
+        OBJECTS,
+        SLICES,
         NEAREST,
+        PRIVACY,
+        CRITIC_MEMBERSHIP,
         CLASS_AGREEMENT,
         CLASS_BALANCE,
-        PRIVACY,
         UTILITY,
+        LEARNING_CURVE,
         C2ST,
     )
 }
@@ -67,9 +77,23 @@ def needs_extractor(names: Iterable[str]) -> bool:
     return any(METRICS[name].of_features for name in names)
 
 
-def reported_names(names: Iterable[str], extractor: Extractor | None, heldout: bool = False) -> tuple[str, ...]:
-    """The names of the values that an evaluation of the metrics will report, known before it is made."""
-    return tuple(value for name in names for value in METRICS[name].reported(extractor, heldout))
+def reported_names(
+    names: Iterable[str],
+    extractor: Extractor | None,
+    heldout: bool = False,
+    volumes: bool = False,
+    critic: bool = False,
+) -> tuple[str, ...]:
+    """The names of the values that an evaluation of the metrics will report, known before it is made.
+
+    Args:
+      names: of metrics.
+      extractor: the one that will be used.
+      heldout: whether there will be real images that were held out of the training.
+      volumes: whether the samples are volumes.
+      critic: whether there will be the run's critic.
+    """
+    return tuple(value for name in names for value in METRICS[name].reported(extractor, heldout, volumes, critic))
 
 
 def value_of(reported: str) -> Value | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -75,30 +77,65 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _name_files(evaluation: Evaluation, training: Source, generated: Source) -> None:
+    """Says of each pair of a sample and its training image, as far as they are listed, which files these are."""
+    pairs = [pair for found in evaluation.copies.values() for pair in found.pairs or ()]
+    for key, source in (("sample", generated), ("training", training)):
+        if source.files is not None and pairs:
+            names = source.files(np.array([pair[key] for pair in pairs]))
+            for pair, name in zip(pairs, names, strict=True):
+                pair[f"{key}_file"] = name
+
+
+def _pairs_table(evaluation: Evaluation) -> str:
+    """Every sample that was looked up, with its nearest training image, as CSV; "" when none was."""
+    text = io.StringIO()
+    columns = ("space", "sample", "sample_file", "training", "training_file", "distance", "second", "transform", "copy")
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    table.writeheader()
+    spaces = {space: found.pairs for space, found in evaluation.copies.items() if found.pairs}
+    table.writerows({"space": space} | pair for space, pairs in spaces.items() for pair in pairs)
+    return text.getvalue() if spaces else ""
+
+
 def write_report(
-    evaluation: Evaluation, output: Path, facts: dict[str, Any], real: Source, generated: Source, overwrite: bool
+    evaluation: Evaluation,
+    output: Path,
+    facts: dict[str, Any],
+    real: Source,
+    generated: Source,
+    overwrite: bool,
+    training: Source | None = None,
 ) -> list[Path]:
-    """Writes the JSON file, and the figures beside it; all or nothing.
+    """Writes the JSON file, and the figures and the table of nearest training images beside it; all or nothing.
 
     Args:
       evaluation: what was found.
       output: the JSON file.
       facts: what was evaluated, for the record.
-      real: gives the training neighbours of the figure.
+      real: what was compared with.
       generated: gives the samples of the figure.
       overwrite: replace files that exist.
+      training: gives the training neighbours of the figure; None: the real ones.
 
     Returns:
       The files written, the JSON file first.
     """
-    figures = make_figures(evaluation, real, generated)
+    training = training or real
+    _name_files(evaluation, training, generated)
+    figures = make_figures(evaluation, real, generated, training)
     paths = figure_paths(output, figures)
     found = evaluation.to_dict()
     for name, measurement in evaluation.metrics.items():
         found["metrics"][name]["reading"] = _reading(name, measurement)
     record = facts | found | {"figures": {name: path.name for name, path in paths.items()}}
-    with atomic_files([output, *paths.values()], overwrite=overwrite) as (json_file, *pictures):
+    pairs = _pairs_table(evaluation)
+    tables = [output.with_name(f"{output.stem}_nearest.csv")] if pairs else []
+    targets = [output, *paths.values(), *tables]
+    with atomic_files(targets, overwrite=overwrite) as (json_file, *others):
         json_file.write_text(json.dumps(_finite(record), indent=2, default=_plain) + "\n")
-        for figure, picture in zip(figures.values(), pictures, strict=True):
+        for figure, picture in zip(figures.values(), others, strict=False):
             figure.savefig(picture, format="png")
-    return [output, *paths.values()]
+        if tables:
+            others[-1].write_text(pairs, encoding="utf-8", errors="surrogateescape")
+    return targets

@@ -25,6 +25,8 @@ class Source:
       scaling: to the original units, or None.
       class_names: one a label.
       fingerprint: of content and order; None when it is not known.
+      files: the files `[k]` that the images at places `[k]` came from; None when they came from none.
+      spacing: length of a pixel or voxel along each axis in mm, or None.
     """
 
     batches: Callable[[], Iterator]
@@ -32,6 +34,8 @@ class Source:
     scaling: Scaling | None = None
     class_names: tuple[str, ...] = ()
     fingerprint: str | None = None
+    files: Callable[[np.ndarray], list[str]] | None = None
+    spacing: tuple[float, ...] | None = None
 
     def without_labels(self) -> Source:
         """The same images with their classes left out."""
@@ -67,7 +71,12 @@ def dataset_source(dataset: Dataset, limit: int) -> Source:
     identity = None
     if dataset.fingerprint:
         identity = fingerprint.combine(dataset.fingerprint, dataset.size, limit, dataset.scaling.to_dict())
-    return Source(batches, at, dataset.scaling, dataset.class_names, identity)
+    def files(places: np.ndarray) -> list[str]:
+        known = dataset.files() if dataset.files else []
+        return [known[place] for place in order[places]]
+
+    named = files if dataset.files else None
+    return Source(batches, at, dataset.scaling, dataset.class_names, identity, named, dataset.spacing)
 
 
 def generator_source(
@@ -161,7 +170,10 @@ def files_source(flag: str, path: str | Path, value_range: tuple[float, float] |
             yield images if None in labels else (images, np.asarray(labels, np.int32))
 
     identity = fingerprint.of_listing(collection.files, scaling.to_dict())
-    return Source(batches, at, scaling, collection.class_names, identity)
+    def files(places: np.ndarray) -> list[str]:
+        return [entries[int(place)].name for place in places]
+
+    return Source(batches, at, scaling, collection.class_names, identity, files)
 
 
 def _range_flag(flag: str) -> str:

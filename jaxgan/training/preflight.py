@@ -37,8 +37,15 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
     if config.evaluate.metrics:
         wanted, weights = config.evaluate, config.evaluate.inception_weights or None
         # Copies are copies of training data; every other metric is fairer on what was not trained on.
-        reals = dataset if "nearest" in wanted.metrics else dataset.held_out or dataset
-        evaluator = Evaluator(reals, wanted.metrics, wanted.num_samples, inception_weights=weights, seed=config.seed)
+        evaluator = Evaluator(
+            dataset.held_out or dataset,
+            wanted.metrics,
+            wanted.num_samples,
+            inception_weights=weights,
+            seed=config.seed,
+            training=None if dataset.held_out is None else dataset,
+            conditional=config.critic.conditioning != "none",
+        )
     evaluated = evaluator.names if evaluator else ()
     logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
     if settings.best_metric and settings.best_metric not in logged:

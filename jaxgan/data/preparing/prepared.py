@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,4 +90,15 @@ def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Data
         None if spacing is None else tuple(spacing),
         held_out,
         trainable,
+        partial(_files, folder, names),
     )
+
+
+def _files(folder: Path, names: list[str]) -> list[str]:
+    """The file that each sample of the splits came from, in their order."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    with (folder / "samples.csv").open(newline="", errors="surrogateescape") as stream:
+        for row in csv.DictReader(stream):
+            if row["split"] in found:
+                found[row["split"]].append(row["source"])
+    return [source for name in names for source in found[name]]

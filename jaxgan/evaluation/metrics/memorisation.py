@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jaxgan.evaluation.metrics.neighbours import centred, nearest
 SIDE = 32
 RATIO = 1 / 3
 TOLERANCE = 0.05
+THRESHOLD = "5 percentage points above the baseline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Memorisation:
       nearest: `[M]` index of each generated sample's nearest training sample.
       distance: `[M]` distance to it.
       copied: `[M]` whether it is a copy.
+      samples: `[M]` their places in the stream of samples; None: those of the summary's pixels.
+      pairs: sample, training image (places in their streams), distances, transform and whether it is a copy, of each
+        sample, the most suspicious first; None: no transforms were searched.
     """
 
     score: float
@@ -38,6 +43,8 @@ class Memorisation:
     nearest: np.ndarray
     distance: np.ndarray
     copied: np.ndarray
+    samples: np.ndarray | None = None
+    pairs: list[dict[str, Any]] | None = None
 
 
 def pixel_descriptors(images: np.ndarray) -> np.ndarray:
@@ -78,13 +85,14 @@ def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
 
 def _measure(report: Report) -> None:
     spaces = {"pixels": ("pixels", "memorisation_pixels")}
-    if "vectors" in report.real.arrays:
+    if "vectors" in report.training.arrays:
         spaces[report.network.name] = ("vectors", "memorisation_inception")
     for space, (array, value) in spaces.items():
-        found = memorisation(report.real.arrays[array], report.generated.arrays[array])
+        found = memorisation(report.training.arrays[array], report.generated.arrays[array])
         report.copies[space] = found
         details = {"baseline": found.baseline, "authenticity": found.authenticity, "flagged": found.flagged}
-        searched = len(report.real.arrays[array])
+        details |= {"threshold": found.baseline + TOLERANCE, "threshold_is": THRESHOLD}
+        searched = len(report.training.arrays[array])
         interval = report.bootstrap(lambda rows, copied=found.copied: copied[rows].mean(), len(found.copied))
         rule = "nearest <= second nearest / 3"
         name = report.add(value, found.score, details, interval, searched=searched, rule=rule)
@@ -102,8 +110,8 @@ NEAREST = Metric(
     "share of samples that are copies: nearest training image at most a third as far as the second nearest (Yoon et al."
     " 2023); with the same share among the training images as baseline, and the authenticity of Alaa et al. (2022)",
     (
-        Value("memorisation_pixels", "lower", _READING, same=1.0),
-        Value("memorisation_inception", "lower", _READING, elsewhere="memorisation_{extractor}", same=1.0),
+        Value("memorisation_pixels", "lower", _READING, same=1.0, bounds=(0.0, 1.0), aspect="privacy"),
+        Value("memorisation_inception", "lower", _READING, "memorisation_{extractor}", 1.0, (0.0, 1.0), aspect="privacy"),
     ),
     needs=("pixels",),
     measure=_measure,

@@ -139,7 +139,7 @@ def _measure(report: Report) -> None:
 MSSSIM = Metric(
     "msssim",
     "mean MS-SSIM of random generated pairs; as many of the 5 scales as fit the size, stated in the protocol",
-    (Value("msssim", "real", "near that of real pairs: {real:.3f}", bounds=(0.0, 1.0)),),
+    (Value("msssim", "real", "near that of real pairs: {real:.3f}", bounds=(0.0, 1.0), aspect="diversity"),),
     needs=("similarity",),
     measure=_measure,
 )

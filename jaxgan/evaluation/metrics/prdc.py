@@ -61,7 +61,15 @@ PRDC = Metric(
     "prdc",
     f"balls around nearest neighbours, k = {NEIGHBOURS} (Kynkäänniemi et al. 2019, Naeem et al. 2020)",
     tuple(
-        Value(name, "higher", reading, f"{name}_{{extractor}}", 1.0, (0.0, np.inf if name == "density" else 1.0))
+        Value(
+            name,
+            "higher",
+            reading,
+            f"{name}_{{extractor}}",
+            1.0,
+            (0.0, np.inf if name == "density" else 1.0),
+            aspect="diversity" if name in ("recall", "coverage") else "fidelity",
+        )
         for name, reading in (
             ("precision", "higher: realistic"),
             ("recall", "higher: diverse"),
