@@ -15,9 +15,10 @@ import datetime
 import json
 import math
 import os
+import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from jaxgan.evaluation.registry import METRICS, default_metrics, help_text, need
 from jaxgan.evaluation.report import table, write_report
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
 from jaxgan.reporting import report
+from jaxgan.reporting.card import write_card
 
 # Fewer draws say nothing of the ends of a 95% interval.
 FEWEST_DRAWS = 20
@@ -52,7 +54,11 @@ class _Task:
     facts: dict[str, Any]
     output: Path
     heldout: Source | None = None
+    training: Source | None = None
     run_dir: Path | None = None
+    critic: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    conditional: bool = True
+    card: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def parser() -> cli.ArgumentParser:
@@ -81,6 +87,8 @@ def parser() -> cli.ArgumentParser:
     add("--bootstrap", type=_draws, default=0, metavar="N", help="95%% intervals by N draws (default: 0, none)")
     add("--inception_weights", type=cli.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
     add("--output", type=cli.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
+    add("--card", action="store_true", help="write model_card.md into RUN, or beside the JSON file")
+    add("--intended_use", default="", metavar="TEXT", help="for the card: what the samples are meant for")
     add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
     add("--overwrite", action="store_true", help="replace files that exist")
     return own
@@ -111,7 +119,7 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
 
     Args:
       args: checkpoint, step, data_dir, num_samples, seed, truncation, real, generated, value_range,
-        generated_range, heldout, metrics, bootstrap, inception_weights, output, overwrite.
+        generated_range, heldout, metrics, bootstrap, inception_weights, output, overwrite, card, intended_use.
 
     Returns:
       The evaluation, and the files written.
@@ -123,17 +131,10 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     output = None if args.output is None else Path(args.output)
     if output is not None and output.exists() and not args.overwrite:
         raise InputError(f"--output {output} exists: give another file, or --overwrite")
-    wanted = needs_extractor(metrics) or ("nearest" in metrics and args.inception_weights is not None)
+    wanted = needs_extractor(metrics) or ({"nearest", "privacy"} & set(metrics) and args.inception_weights is not None)
     extractor = choose_extractor(args.inception_weights) if wanted else None
     task = _folders(args, output) if args.checkpoint is None else _checkpoint(args, output)
-    skipped = {}
-    if task.split == "holdout":
-        # Against images that the model never saw, a search would find no copy, whatever was copied.
-        for name in (name for name in metrics if METRICS[name].of_training):
-            skipped[name] = f"copies are copies of training data: --split train --metrics {name} looks for them"
-        metrics = [name for name in metrics if name not in skipped]
-    if not metrics:
-        raise InputError(f"--metrics {','.join(skipped)} compares with training data: give --split train")
+    _check_fit(metrics, task)
     start = time.time()
     evaluation = evaluate(
         task.real.batches(),
@@ -146,20 +147,46 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         real_fingerprint=task.real.fingerprint,
         resamples=args.bootstrap,
         heldout_batches=None if task.heldout is None else task.heldout.batches(),
+        training_batches=None if task.training is None else task.training.batches(),
+        training_fingerprint=None if task.training is None else task.training.fingerprint,
+        critic=task.critic,
+        spacing=task.real.spacing,
+        progress=lambda line: print(f"{time.time() - start:6.1f} s  {line}", file=sys.stderr, flush=True),
     )
-    evaluation.skipped.update(skipped)
     facts = task.facts | {
         "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "seconds": round(time.time() - start, 1),
         "device": jax.devices()[0].device_kind,
         "cache": str(files.cache_folder()),
     }
-    written = write_report(evaluation, task.output, facts, task.real, task.generated, args.overwrite)
+    if args.card:
+        facts["card"] = task.card | {"intended_use": args.intended_use}
+    written = write_report(
+        evaluation, task.output, facts, task.real, task.generated, args.overwrite, training=task.training
+    )
+    if args.card:
+        written.append(write_card(written[0], task.run_dir or written[0].parent))
     if task.run_dir is not None:
         written.append(report.write_report(task.run_dir))
     print(table(evaluation))
     print("written: " + ", ".join(map(str, written)))
     return evaluation, written
+
+
+def _check_fit(metrics: Sequence[str], task: _Task) -> None:
+    """Raises `InputError` in one line, before any work, for a metric that could only be skipped at the end."""
+    for name in metrics:
+        metric, reason = METRICS[name], None
+        if metric.labelled and not task.real.class_names:
+            reason = "needs real images with classes"
+        elif metric.labelled and not task.conditional:
+            reason = "needs a conditional generator, and this one takes no classes"
+        elif metric.critic and task.critic is None:
+            reason = "needs the critic of a run: give --checkpoint RUN"
+        elif metric.critic and task.heldout is None and task.training is None:
+            reason = "needs images that were not trained on: give --heldout DIR"
+        if reason:
+            raise InputError(f"--metrics {name}: {reason}; or leave it out")
 
 
 def _folders(args: Namespace, output: Path | None) -> _Task:
@@ -177,7 +204,16 @@ def _folders(args: Namespace, output: Path | None) -> _Task:
     heldout = None if args.heldout is None else files_source("--heldout", args.heldout, value_range)
     if heldout is not None and heldout.class_names != real.class_names:
         heldout = heldout.without_labels()
-    return _Task(real, generated, "all", facts, output or Path(f"evaluation-{now}.json"), heldout)
+    return _Task(
+        real,
+        generated,
+        "all",
+        facts,
+        output or Path(f"evaluation-{now}.json"),
+        heldout,
+        conditional=bool(generated.class_names),
+        card={"data": {"name": str(args.real), "classes": list(real.class_names)}},
+    )
 
 
 def _value_range(flag: str, text: str | None) -> tuple[float, float] | None:
@@ -222,6 +258,12 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
         return jaxgan.generate_samples(model, n, chosen, seed, args.truncation)
 
     generated = generator_source(generate, count, dataset.shape, args.seed, labels)
+
+    def critic(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        from jaxgan.inference.trained_model import critic_scores
+
+        return critic_scores(model, images, classes if model.class_names else None)
+
     facts = {
         "checkpoint": str(model.run_dir),
         "step": model.step,
@@ -237,8 +279,47 @@ def _checkpoint(args: Namespace, output: Path | None) -> _Task:
         heldout = (
             None if dataset.held_out is None or split == "holdout" else dataset_source(dataset.held_out, MOST_REALS)
         )
-    real = dataset_source(reals, MOST_REALS)
-    return _Task(real, generated, split, facts, output or default, heldout, model.run_dir)
+    return _Task(
+        dataset_source(reals, MOST_REALS),
+        generated,
+        split,
+        facts,
+        output or default,
+        heldout,
+        training=dataset_source(dataset, MOST_REALS) if split == "holdout" else None,
+        run_dir=model.run_dir,
+        critic=critic,
+        conditional=bool(model.class_names),
+        card=_card_facts(model, dataset),
+    )
+
+
+def _card_facts(model: Any, dataset: Any) -> dict[str, Any]:
+    """What a card says of the data and the model beside the measured numbers."""
+    held_out = dataset.held_out
+    return {
+        "data": {
+            "name": dataset.name,
+            "trained_on": dataset.size,
+            "held_out": 0 if held_out is None else held_out.size,
+            "shape": list(dataset.shape),
+            "spacing_mm": dataset.spacing,
+            "classes": list(dataset.class_names),
+            "class_counts": [] if dataset.labels is None else np.bincount(dataset.labels).tolist(),
+            "fingerprint": dataset.fingerprint,
+            "scaling": dataset.scaling.to_dict(),
+        },
+        "model": {
+            "step": model.step,
+            "conditional": bool(model.class_names),
+            "generator_parameters": _size(model.params),
+            "critic_parameters": _size(model.critic[1]),
+        },
+    }
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(tree))
 
 
 def _data_dir(args: Namespace, run_dir: Path) -> str:

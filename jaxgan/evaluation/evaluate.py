@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import zipfile
 import time
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def evaluate(
     cache_folder: str | Path | None = None,
     resamples: int = 0,
     heldout_batches: Iterable | None = None,
-    training_batches: Iterable | None = None,
+    training_batches: Iterable | Summary | None = None,
     training_fingerprint: str | None = None,
     critic: Critic | None = None,
     spacing: tuple[float, ...] | None = None,
@@ -141,9 +141,7 @@ def evaluate(
     for name, summary in (("generated", generated), ("training", training), ("held-out", heldout)):
         if summary is not None and summary.shape != real.shape:
             raise InputError(f"{name} images have shape {summary.shape}, the real ones {real.shape}: make them equal")
-    report = Report(
-        real, generated, extractor, split, scaling, resamples, False, heldout, training, critic, spacing
-    )
+    report = Report(real, generated, extractor, split, scaling, resamples, False, heldout, training, critic, spacing)
     for metric in wanted:
         start = time.perf_counter()
         try:

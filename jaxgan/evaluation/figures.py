@@ -117,7 +117,8 @@ def learning_figure(evaluation: Evaluation) -> Figure:
         (line,) = axes.plot(SHARES, [m.value for m in measured], marker="o", label=label)
         intervals = [m.interval for m in measured if m.interval is not None]
         if len(intervals) == len(SHARES):
-            axes.fill_between(SHARES, *zip(*intervals, strict=True), alpha=0.2, color=line.get_color())
+            low, high = zip(*intervals, strict=True)
+            axes.fill_between(SHARES, low, high, alpha=0.2, color=line.get_color())
     axes.set(xlabel="real images trained on [%]", ylabel="balanced accuracy", xscale="log")
     axes.set_xticks(SHARES, [str(share) for share in SHARES])
     axes.legend()

@@ -201,7 +201,7 @@ class Report:
         metric.measure(self)
 
     def halves(self, value: float, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
-        """The 95% interval about `value`, from `statistic(*rows)` of random halves of sets of these sizes; see `half`."""
+        """The 95% interval about `value`, from `statistic(*rows)` of random halves of sets of these sizes."""
         if not self.resamples:
             return None
         draws = range(self.resamples)

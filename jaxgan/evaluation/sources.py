@@ -71,6 +71,7 @@ def dataset_source(dataset: Dataset, limit: int) -> Source:
     identity = None
     if dataset.fingerprint:
         identity = fingerprint.combine(dataset.fingerprint, dataset.size, limit, dataset.scaling.to_dict())
+
     def files(places: np.ndarray) -> list[str]:
         known = dataset.files() if dataset.files else []
         return [known[place] for place in order[places]]
@@ -170,6 +171,7 @@ def files_source(flag: str, path: str | Path, value_range: tuple[float, float] |
             yield images if None in labels else (images, np.asarray(labels, np.int32))
 
     identity = fingerprint.of_listing(collection.files, scaling.to_dict())
+
     def files(places: np.ndarray) -> list[str]:
         return [entries[int(place)].name for place in places]
 

@@ -151,7 +151,7 @@ class _Others(NamedTuple):
     squares: np.ndarray
 
     def compare(self, windows: Iterable[np.ndarray], chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Least squared distances `[K]` of windows, given in parts, to chosen images, and the numbers of the windows."""
+        """Least squared distances `[K]` of windows, given in parts, to chosen images; and which windows these are."""
         middles, squares = self.middles[chosen], self.squares[chosen]
         best, which, first = np.full(len(chosen), np.inf, np.float32), np.zeros(len(chosen), np.int64), 0
         for rows in windows:

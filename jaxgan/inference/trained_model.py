@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from jaxgan.config import Config
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.growth import Growth
 from jaxgan.gan.state import ApplyFn
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
@@ -38,6 +40,7 @@ class TrainedModel:
       generator: the network as a pure function.
       params: its averaged parameters.
       stats: its averaged running statistics.
+      critic: the critic that it was trained against, with its parameters and running statistics.
     """
 
     config: Config
@@ -51,6 +54,7 @@ class TrainedModel:
     generator: ApplyFn
     params: Any
     stats: Any
+    critic: tuple[ApplyFn, Any, Any]
 
 
 def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> TrainedModel:
@@ -85,11 +89,15 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
     config = Config.from_record(record["config"])
     class_names = tuple(record["data"]["class_names"])
     generator: ApplyFn  # set by build
+    critic: ApplyFn
 
     def build():
-        nonlocal generator
+        nonlocal generator, critic
         gan, state = build_gan(config, len(class_names))
         generator = gan.generator
+        critic = gan.critic
+        if gan.growth is not None and gan.networks_at is not None:
+            critic = gan.networks_at(gan.growth.stage(max(0, number - 1)))[1]
         return state
 
     state = into_state(arrays, jax.eval_shape(build))
@@ -106,6 +114,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         generator=generator,
         params=state.ema_params,
         stats=state.ema_stats,
+        critic=(critic, state.critic.params, state.critic.stats),
     )
 
 
@@ -143,6 +152,37 @@ def generate_samples(
         raise InputError(f"--truncation {truncation} is not valid: give a value above 0")
     z = latents(seed, n, model.config.generator.latent_dim, truncation)
     return _samples(model, z, sample_labels(model, n, labels))
+
+
+def critic_scores(model: TrainedModel, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    """The critic's scores of images, float32 `[N]`, higher for what it takes for real.
+
+    Args:
+      model: from `load_trained_model`.
+      images: `[N, *S, C]` in [-1, 1].
+      labels: classes `[N]`; conditional models only.
+
+    Raises:
+      InputError: the critic of a growing network is not yet at the full side.
+    """
+    apply, params, stats = model.critic
+    growth = Growth.of(model.config)
+    if growth is not None and growth.stage(max(0, model.step - 1)) < growth.stages - 1:
+        raise InputError(f"{model.run_dir}: its critic has not yet grown to the full side at step {model.step}")
+    labels = None if labels is None or not model.class_names else np.asarray(labels, np.int32)
+    size, parts = min(64, len(images)), []
+    for start in range(0, len(images), size):
+        # The last batch is filled up with the first images: a critic may compare the samples of a batch.
+        rows = np.arange(start, start + size) % len(images)
+        chosen = None if labels is None else labels[rows]
+        parts.append(np.asarray(_score(apply, params, stats, images[rows], chosen)))
+    return np.concatenate(parts)[: len(images)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _score(critic: ApplyFn, params: Any, stats: Any, images: jax.Array, labels: jax.Array | None) -> jax.Array:
+    (scores, _), _ = critic(params, stats, images, labels, train=False)
+    return scores
 
 
 def generate_interpolation(

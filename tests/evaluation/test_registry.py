@@ -64,6 +64,7 @@ def measured(kind, noise, run=0):
         extractor=EXTRACTOR,
         resamples=5,
         heldout_batches=[other],
+        critic=lambda images, classes: images.mean(axis=tuple(range(1, images.ndim))),
     )
 
 
@@ -74,6 +75,9 @@ def test_contract_of_every_metric(name, kind):
     assert metric.name == name
     assert metric.what and set(metric.needs) <= set(NEEDS)
     results = [measured(kind, noise) for noise in NOISES]
+    if metric.volumes and kind != "volumes":
+        assert "volumes" in results[0].skipped[name]
+        return
     assert name not in results[0].skipped
     for value in metric.values:
         reported = value.named(EXTRACTOR)
@@ -104,9 +108,11 @@ def test_contract_of_every_metric(name, kind):
 def test_reported_names_are_known_before(extractor):
     real = smooth(SHAPES["images"])
     labels = np.arange(len(real)) % 2
-    for heldout in (None, [real]):
-        found = evaluate([(real, labels)], [(real, labels)], METRICS, extractor=extractor, heldout_batches=heldout)
-        assert tuple(found.metrics) == reported_names(METRICS, extractor, heldout is not None)
+    for heldout, critic in ((None, None), ([real], None), ([real], lambda images, classes: images[:, 0, 0, 0])):
+        sets = [(real, labels)], [(real, labels)]
+        found = evaluate(*sets, METRICS, extractor=extractor, heldout_batches=heldout, critic=critic)
+        names = reported_names(METRICS, extractor, heldout is not None, volumes=False, critic=critic is not None)
+        assert tuple(found.metrics) == names
 
 
 def test_names_with_other_extractors_lead_to_their_record():

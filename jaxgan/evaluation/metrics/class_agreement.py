@@ -55,7 +55,11 @@ CLASS_AGREEMENT = Metric(
     "class_agreement",
     "share of conditional samples that a small classifier, trained on the real images, assigns to the class that was"
     " asked for (Ravuri and Vinyals 2019, turned round)",
-    (Value("class_agreement", "higher", "higher; held-out real images: {real:.1%}", bounds=(0.0, 1.0), aspect="utility"),),
+    (
+        Value(
+            "class_agreement", "higher", "higher; held-out real images: {real:.1%}", bounds=(0.0, 1.0), aspect="utility"
+        ),
+    ),
     needs=("samples",),
     measure=_measure,
     default=False,

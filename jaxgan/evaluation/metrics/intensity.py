@@ -17,9 +17,9 @@ def _measure(report: Report) -> None:
         mean = (pixels.mean(axis=1, dtype=np.float64) + 1) / 2 * (high - low) + low
         deviation = pixels.std(axis=1, dtype=np.float64) * (high - low) / 2
         sets.append((mean, deviation, summary.arrays["sample_labels"]))
-    classes = np.intersect1d(*(labels[labels >= 0] for _, _, labels in sets))
+    classes = [label for label in np.unique(sets[0][2]) if label >= 0 and label in sets[1][2]]
     for place, name in enumerate(("intensity_mean", "intensity_std")):
-        parts = tuple([np.array([value]) for value in values[place]] for values in sets)
+        ours, theirs = ([np.array([value]) for value in values[place]] for values in sets)
         per_class = {}
         for label in classes:
             real, generated = (values[place][values[2] == label] for values in sets)
@@ -31,7 +31,7 @@ def _measure(report: Report) -> None:
             }
         what = "mean of a sample" if place == 0 else "standard deviation within a sample"
         label = f"{what} [{units or 'original values'}]"
-        add_distance(report, name, parts, label, {"per_class": per_class})
+        add_distance(report, name, (ours, theirs), label, {"per_class": per_class})
 
 
 INTENSITY = Metric(

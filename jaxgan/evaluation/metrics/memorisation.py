@@ -90,7 +90,11 @@ def _measure(report: Report) -> None:
     for space, (array, value) in spaces.items():
         found = memorisation(report.training.arrays[array], report.generated.arrays[array])
         report.copies[space] = found
-        details = {"baseline": found.baseline, "authenticity": found.authenticity, "flagged": found.flagged}
+        details: dict[str, Any] = {
+            "baseline": found.baseline,
+            "authenticity": found.authenticity,
+            "flagged": found.flagged,
+        }
         details |= {"threshold": found.baseline + TOLERANCE, "threshold_is": THRESHOLD}
         searched = len(report.training.arrays[array])
         interval = report.bootstrap(lambda rows, copied=found.copied: copied[rows].mean(), len(found.copied))
@@ -111,7 +115,9 @@ NEAREST = Metric(
     " 2023); with the same share among the training images as baseline, and the authenticity of Alaa et al. (2022)",
     (
         Value("memorisation_pixels", "lower", _READING, same=1.0, bounds=(0.0, 1.0), aspect="privacy"),
-        Value("memorisation_inception", "lower", _READING, "memorisation_{extractor}", 1.0, (0.0, 1.0), aspect="privacy"),
+        Value(
+            "memorisation_inception", "lower", _READING, "memorisation_{extractor}", 1.0, (0.0, 1.0), aspect="privacy"
+        ),
     ),
     needs=("pixels",),
     measure=_measure,

@@ -1,9 +1,10 @@
-"""What is in the picture: area or volume, outline or surface of what a threshold finds, and the pieces it falls into."""
+"""What is in the picture: area or volume, outline or surface of what a threshold finds, and its pieces."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _measure(report: Report) -> None:
 
     scaling = report.scaling
     at = (threshold + 1) / 2 * (scaling.high - scaling.low) + scaling.low if scaling else threshold
-    protocol = {
+    protocol: dict[str, Any] = {
         "foreground": f"values {'above' if bright else 'up to'} {at:.5g}, Otsu's threshold of the real images",
         "measured": [len(real), len(generated)],
     }
@@ -90,9 +91,9 @@ def _measure(report: Report) -> None:
 
 OBJECTS = Metric(
     "objects",
-    "what Otsu's threshold of the real images finds: area or volume and circumference or surface in a sample, number and"
-    " size of connected components (scikit-image); 1-D Wasserstein distances of the distributions, in mm where the pixel"
-    " size is known",
+    "what Otsu's threshold of the real images finds: area or volume and circumference or surface in a sample, number"
+    " and size of connected components (scikit-image); 1-D Wasserstein distances of the distributions, in mm where the"
+    " pixel size is known",
     tuple(
         Value(name, "lower", READING, same=0.0, bounds=(0.0, np.inf))
         for name in ("object_size", "object_outline", "component_count", "component_size")

@@ -95,7 +95,7 @@ def _in_pixels(report: Report) -> _Search:
         against,
         lambda transform: describe(transform, spatial, shift_of(spatial)),
         EXACT,
-        {"transforms": f"{len(symmetries(spatial))} symmetries, shifts of {shift_of(spatial)} pixels at sides {spatial}"},
+        {"transforms": f"{len(symmetries(spatial))} symmetries, {shift_of(spatial)} pixels of shift at {spatial}"},
     )
 
 
@@ -226,7 +226,9 @@ def _measure_membership(report: Report, heldout: Summary) -> None:
     real = [scores(images, instead) for images in (train[half[size // 2 :]], others)]
     baseline = auroc(np.repeat([True, False], [len(part) for part in real]), np.concatenate(real))
     near = [scores(images, generated) for images in (train, fresh)]
-    rule = "distance to the nearest sample, under the same transforms; baseline: to the nearest of other held-out images"
+    rule = (
+        "distance to the nearest sample, under the same transforms; baseline: to the nearest of other held-out images"
+    )
     membership(report, ("membership_auroc", "membership_tpr"), near, baseline, rule)
 
 
@@ -245,8 +247,8 @@ _READING = "share of copies; {against}: {baseline:.1%}"
 PRIVACY = Metric(
     "privacy",
     "share of samples that are training images, flipped, turned or shifted or not, by the rule of `nearest`, in pixels"
-    " and in features; with `--heldout`, whether membership in the training set can be told by the distance to the nearest"
-    " sample (AUROC, and hits at 1% false alarms; Chen et al. 2020)",
+    " and in features; with held-out images, whether membership in the training set can be told by the distance to the"
+    " nearest sample (AUROC, and hits at 1% false alarms; Chen et al. 2020)",
     (
         Value("privacy_copies", "lower", _READING, same=1.0, bounds=(0.0, 1.0), aspect="privacy"),
         Value(

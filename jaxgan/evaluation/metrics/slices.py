@@ -34,8 +34,10 @@ def _measure(report: Report) -> None:
         volumes = summary.arrays["samples"]
         sets.append(neighbour_similarity(volumes[np.random.default_rng(0).permutation(len(volumes))[:MOST]]))
     axes = {f"{which}_axes": found.mean(axis=0) for which, found in zip(("real", "generated"), sets, strict=True)}
-    parts = tuple([np.array([value]) for value in found.mean(axis=1)] for found in sets)
-    add_distance(report, "slice_ssim", parts, "SSIM of neighbouring slices [1]", axes, window="Gaussian, 11 pixels")
+    real, generated = ([np.array([value]) for value in found.mean(axis=1)] for found in sets)
+    add_distance(
+        report, "slice_ssim", (real, generated), "SSIM of neighbouring slices [1]", axes, window="Gaussian, 11 pixels"
+    )
 
 
 SLICES = Metric(
