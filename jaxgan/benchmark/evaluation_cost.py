@@ -1,6 +1,10 @@
-"""What an evaluation costs: time and memory of features and of the Fréchet distance.
+"""What an evaluation costs: time and memory of features, of the Fréchet distance and of the searches for copies.
 
-python -m jaxgan.benchmark.evaluation_cost
+    python -m jaxgan.benchmark.evaluation_cost            # features and Fréchet distance
+    python -m jaxgan.benchmark.evaluation_cost images     # 1,000 digits in 10,000, 8 symmetries, 49 shifts
+    python -m jaxgan.benchmark.evaluation_cost volumes    # 100 volumes of 64^3 in 200, the 24 turns and their mirrors
+
+The searches are bounded: a minute and a GiB for the images, five minutes for the volumes, on 2 cores.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from jaxgan.evaluation.gather import summarise
 from jaxgan.evaluation.metrics.frechet import FID, frechet_distance
 from jaxgan.evaluation.moments import Moments
 from jaxgan.evaluation.networks.extractor import vgg16_extractor
+from jaxgan.evaluation.symmetric_search import nearest_transformed, shift_of, symmetries
 
 _CHUNK = 500
 
@@ -72,5 +77,72 @@ def evaluation_benchmark(count: int = 10_000, side: int = 28, width: int = 2048)
     }
 
 
+def training_digits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """1,000 of the demo digits as samples, and `count` others, turned by a few degrees and stretched where they repeat.
+
+    Returns:
+      `[1000, 28, 28, 1]` and `[count, 28, 28, 1]` in [-1, 1].
+    """
+    from scipy.ndimage import affine_transform
+
+    from jaxgan.data.demo import digits
+
+    data, random = digits(), np.random.default_rng(0)
+    images = data.scaling.decode(data.read(random.permutation(data.size)))
+    samples, pool = images[:1000], images[1000:]
+    train = np.resize(pool, (count, *pool.shape[1:]))
+    centre = np.array([13.5, 13.5])
+    for image in train[len(pool) :]:
+        angle = random.normal(0, 0.15)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn @ np.diag(random.normal(1, 0.1, 2))
+        image[..., 0] = affine_transform(image[..., 0], matrix, centre - matrix @ centre, order=1, cval=-1.0)
+    return samples, train.clip(-1, 1)
+
+
+def smooth_volumes(count: int, side: int = 64, seed: int = 0) -> np.ndarray:
+    """Volumes `[count, side, side, side, 1]` of coarse random blobs, as alike as volumes with nothing in common are."""
+    coarse = np.random.default_rng(seed).uniform(-1, 1, (count, 6, 6, 6, 1)).astype(np.float32)
+    shape = (1, side, side, side, 1)
+    return np.concatenate([np.asarray(jax.image.resize(c[None], shape, "cubic")) for c in coarse]).clip(-1, 1)
+
+
+def search_benchmark(samples: np.ndarray, train: np.ndarray) -> dict[str, Any]:
+    """Times `nearest_transformed`; a fifth of the samples are training images, mirrored, which must all be found.
+
+    Args:
+      samples: `[M, *spatial, C]` in [-1, 1].
+      train: `[N, *spatial, C]`, N at least M / 5.
+
+    Returns:
+      Seconds, how many bytes the peak memory grew by, and the share of the planted copies that were found.
+    """
+    planted = len(samples) // 5
+    samples = np.concatenate([train[:planted, ::-1], samples[planted:]])
+    before, start = _peak_memory(), time.perf_counter()
+    found = nearest_transformed(samples, train)
+    seconds, spatial = time.perf_counter() - start, train.shape[1:-1]
+    return {
+        "device": jax.devices()[0].device_kind,
+        "samples": len(samples),
+        "training_images": len(train),
+        "shape": list(train.shape[1:]),
+        "symmetries": len(symmetries(spatial)),
+        "shift": shift_of(spatial),
+        "seconds": seconds,
+        "peak_memory_growth_bytes": _peak_memory() - before,
+        "planted_found": float(np.mean(found.index[:planted] == np.arange(planted))),
+    }
+
+
+def main(kind: str = "features") -> dict[str, Any]:
+    """Runs the benchmark of that name: features, images or volumes."""
+    if kind == "images":
+        return search_benchmark(*training_digits(10_000))
+    if kind == "volumes":
+        return search_benchmark(smooth_volumes(100, seed=1), smooth_volumes(200))
+    return evaluation_benchmark()
+
+
 if __name__ == "__main__":
-    print(json.dumps(evaluation_benchmark(), indent=2))
+    print(json.dumps(main(*sys.argv[1:2]), indent=2))

@@ -179,7 +179,7 @@ def _check_fit(metrics: Sequence[str], task: _Task) -> None:
         metric, reason = METRICS[name], None
         if metric.labelled and not task.real.class_names:
             reason = "needs real images with classes"
-        elif metric.labelled and not task.conditional:
+        elif metric.conditional and not task.conditional:
             reason = "needs a conditional generator, and this one takes no classes"
         elif metric.critic and task.critic is None:
             reason = "needs the critic of a run: give --checkpoint RUN"

@@ -72,7 +72,7 @@ class Evaluator:
             metric, reason = METRICS[name], None
             if metric.labelled and dataset.labels is None:
                 reason = "needs labelled data"
-            elif metric.labelled and not conditional:
+            elif metric.conditional and not conditional:
                 reason = "needs a conditional generator: set config.critic.conditioning"
             elif metric.volumes and len(dataset.shape) != 4:
                 reason = "is of volumes alone"

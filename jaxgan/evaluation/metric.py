@@ -69,7 +69,8 @@ class Metric:
       measure: enters the numbers into a report; raises `CannotMeasure` when the sets do not allow it.
       default: whether it is measured when nothing is asked for.
       halved: its intervals come from measuring it on random halves of both sets; else `measure` gives its own.
-      labelled: whether it can be measured only of images with classes.
+      labelled: whether it can be measured only against real images with classes.
+      conditional: whether it can be measured only of samples that classes were asked for.
       volumes: whether it can be measured only of volumes.
       critic: whether it can be measured only with the critic of the run.
       of_training: whether it looks at what was trained on (`Report.training`), whatever the others compare with.
@@ -83,6 +84,7 @@ class Metric:
     default: bool = True
     halved: bool = False
     labelled: bool = False
+    conditional: bool = False
     volumes: bool = False
     critic: bool = False
     of_training: bool = False

@@ -56,7 +56,7 @@ def test_the_transform_that_was_found_is_told():
 def real_digits():
     data = digits()
     order = np.random.default_rng(0).permutation(data.size)
-    return data.scaling.decode(data.read(order[:1200]))
+    return data.scaling.decode(data.read(order[:1000]))
 
 
 SPOILT = {
@@ -87,17 +87,51 @@ def test_membership_is_told_of_a_memorised_set_alone(real_digits):
     assert result.metrics["privacy_copies"].details["flagged"]
     assert result.metrics["privacy_copies"].details["closest"][0]["training"] < 50
     assert any("privacy_copies" in warning for warning in result.warnings)
-    train, heldout, fresh = real_digits[:500], real_digits[500:1000], real_digits[1000:]
+    train, heldout, fresh = real_digits[:400], real_digits[400:800], real_digits[800:]
     result = evaluate([train], [fresh], ("privacy",), heldout_batches=[heldout], resamples=100)
     low, high = result.metrics["membership_auroc"].interval
     assert low < 0.5 < high
+    assert result.metrics["membership_auroc"].details["baseline"] == pytest.approx(0.5, abs=0.1)
     assert result.values()["membership_auroc"] == pytest.approx(0.5, abs=0.05)
     assert not result.metrics["privacy_copies"].details["flagged"]
 
 
 @pytest.mark.parametrize("name", ["flipped", "turned", "shifted"])
 def test_the_plain_search_passes_what_is_turned(real_digits, name):
-    train = real_digits[:300]
-    result = evaluate([train], [np.ascontiguousarray(SPOILT[name](train[:60]))], ("nearest", "privacy"))
+    train = real_digits[:120]
+    result = evaluate([train], [np.ascontiguousarray(SPOILT[name](train[:40]))], ("nearest", "privacy"))
     assert not result.metrics["memorisation_pixels"].details["flagged"]
     assert result.metrics["privacy_copies"].details["flagged"]
+
+
+def test_copies_are_looked_for_among_training_images_while_held_out_ones_are_compared_with(real_digits):
+    train, heldout = real_digits[:100], real_digits[100:160]
+    turned = np.ascontiguousarray(np.rot90(train[:60], axes=(1, 2)))
+    result = evaluate([heldout], [turned], ("histogram", "nearest", "privacy"), training_batches=[train])
+    assert result.metrics["histogram"].protocol["n_real"] == 60
+    assert result.metrics["memorisation_pixels"].protocol["searched"] == 100
+    copies = result.metrics["privacy_copies"]
+    assert copies.value == 1.0 and copies.details["flagged"] and copies.details["against"] == "held-out real images"
+    assert {pair["training"] for pair in result.copies["symmetries"].pairs} == set(range(60))
+    assert result.values()["membership_auroc"] > 0.65, "some 36 of the 60 members that are looked up were copied"
+
+
+@pytest.mark.parametrize(("learnt", "low", "high"), [(True, 0.99, 1.0), (False, 0.3, 0.7)])
+def test_a_critic_that_learnt_by_heart_is_told(real_digits, learnt, low, high):
+    train, heldout = real_digits[:80], real_digits[80:160]
+    known = {image.tobytes() for image in train} if learnt else set()
+
+    def critic(images, labels):
+        assert (labels == -1).all()
+        # Both kinds come mixed: a critic may compare the samples of a batch.
+        return np.array([image.mean() + 10 * (image.tobytes() in known) for image in images])
+
+    arguments = {"training_batches": [train], "critic": critic, "resamples": 100}
+    result = evaluate([heldout], [train[:10]], ("critic_membership",), **arguments)
+    measured = result.metrics["critic_auroc"]
+    assert low <= measured.value <= high
+    assert measured.interval[0] <= measured.value <= measured.interval[1]
+    assert 0.2 < measured.details["baseline"] < 0.8
+    assert (result.values()["critic_tpr"] > 0.9) is learnt
+    without = evaluate([heldout], [train[:10]], ("critic_membership", "histogram"))
+    assert "--checkpoint" in without.skipped["critic_membership"]

@@ -64,4 +64,5 @@ CLASS_AGREEMENT = Metric(
     measure=_measure,
     default=False,
     labelled=True,
+    conditional=True,
 )

@@ -50,7 +50,15 @@ CLASS_BALANCE = Metric(
     "class_balance",
     "chi-square, per degree of freedom, of the classes that a small classifier, trained on the real images, sees in the"
     " samples against those that it sees in the reals (Pearson 1900)",
-    (Value("class_chi2", "lower", "p-value {p_value:.2g}; about 1: the same shares of classes", bounds=(0.0, np.inf)),),
+    (
+        Value(
+            "class_chi2",
+            "lower",
+            "p-value {p_value:.2g}; about 1: the same shares of classes",
+            bounds=(0.0, np.inf),
+            aspect="diversity",
+        ),
+    ),
     needs=("samples",),
     measure=_measure,
     default=False,

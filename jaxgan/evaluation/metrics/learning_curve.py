@@ -40,5 +40,6 @@ LEARNING_CURVE = Metric(
     measure=_measure,
     default=False,
     labelled=True,
+    conditional=True,
     of_training=True,
 )

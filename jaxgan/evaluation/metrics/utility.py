@@ -127,5 +127,6 @@ UTILITY = Metric(
     measure=_measure,
     default=False,
     labelled=True,
+    conditional=True,
     of_training=True,
 )

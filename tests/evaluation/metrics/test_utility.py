@@ -44,6 +44,24 @@ def test_samples_are_as_useful_as_they_are_real(parts):
     assert measured(noise, fake[1])["utility_tstr"].value == pytest.approx(0.2, abs=0.12)
 
 
+def test_learning_curves_show_what_samples_add_to_few_reals(parts, tmp_path):
+    from jaxgan.evaluation.figures import learning_figure
+
+    real, fake, heldout = parts
+    few = [part[:200] for part in real]
+    result = evaluate([tuple(few)], [fake], ("learning_curve",), heldout_batches=[heldout], resamples=20)
+    values = result.values()
+    assert values["learning_10_both"] > values["learning_10_real"] + 0.05, "20 reals are few: 200 samples must help"
+    assert values["learning_100_real"] > values["learning_10_real"]
+    counts = [result.metrics[f"learning_{share}_real"].protocol["trained_on"] for share in (10, 30, 100)]
+    assert counts[0] == pytest.approx(20, abs=5) and counts[1] == pytest.approx(60, abs=5) and counts[2] == 200
+    assert result.metrics["learning_30_both"].protocol["trained_on"] == counts[1] + 200
+    lines = learning_figure(result).axes[0].lines
+    assert [list(line.get_ydata()) for line in lines] == [
+        [values[f"learning_{share}_{kind}"] for share in (10, 30, 100)] for kind in ("real", "both")
+    ]
+
+
 def test_a_classifier_tells_noise_from_digits_but_not_digits_from_digits(parts):
     (real, _), (fake, _), _ = parts
     same = evaluate([real], [fake], ("c2st",)).metrics["c2st"]
