@@ -1,12 +1,14 @@
 """Which metric sees what: every metric on real images that were spoilt in a known way.
 
-    python -m jaxgan.benchmark.metric_sensitivity
+    python -m jaxgan.benchmark.metric_sensitivity                       # what is measured by default, and nearest
+    python -m jaxgan.benchmark.metric_sensitivity privacy,c2st,utility  # these metrics alone
 
-prints the table of docs/evaluation.md, made on the 5,000 demo digits (one to two minutes a column on 2 cores).
+prints the tables of docs/evaluation.md, made on the 5,000 demo digits (one to two minutes a column on 2 cores).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from jaxgan.data.dataset import Dataset
 from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.networks.extractor import Extractor, choose_extractor
-from jaxgan.evaluation.registry import default_metrics
+from jaxgan.evaluation.registry import default_metrics, needs_extractor, parse_metrics
 
 Spoil = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -37,6 +39,11 @@ def drop_modes(images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> np.n
     return np.resize(kept, (len(images), *images.shape[1:]))
 
 
+def _kept(labels: np.ndarray) -> np.ndarray:
+    """The classes that `drop_modes` leaves."""
+    return labels[labels <= np.median(labels)]
+
+
 def shift_values(images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Everything 10% dimmer, the lowest value kept."""
     return (images + 1) * 0.9 - 1
@@ -48,12 +55,18 @@ def copy_training(images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> n
     return copied + np.random.default_rng(2).normal(0, 0.01, copied.shape).astype(np.float32)
 
 
+def turn_training(images: np.ndarray, labels: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """The training images turned by 90 degrees."""
+    return np.rot90(real[: len(images)], axes=(1, 2))
+
+
 SPOILERS: dict[str, Spoil] = {
     "blur": blur,
     "noise": noise,
     "modes dropped": drop_modes,
     "values shifted": shift_values,
     "training set copied": copy_training,
+    "training set turned": turn_training,
 }
 
 
@@ -66,7 +79,8 @@ def sensitivity(
       dataset: labelled images, at least `2 * count` of them.
       extractor: for the feature metrics.
       count: size of the real and of the "generated" set.
-      metrics: names as for `evaluate`; None: the default ones and the search for copies.
+      metrics: names as for `evaluate`; None: the default ones and the search for copies. What needs images that were
+        held out finds half as many as `count` of them.
 
     Returns:
       `{column: {metric: value}}`; the columns "clean" and "clean 2" are two draws of unspoilt images, whose
@@ -79,14 +93,21 @@ def sensitivity(
     real, first, second = (dataset.scaling.decode(dataset.read(p)) for p in parts)
     if dataset.labels is None:
         raise ValueError("the images need labels")
-    labels = dataset.labels[parts[1]]
+    real_labels, labels = (dataset.labels[part] for part in parts[:2])
+    between = order[2 * count : len(order) - count][: count // 2]
+    heldout = [(dataset.scaling.decode(dataset.read(between)), dataset.labels[between])] if len(between) else None
     sets = {"clean": first, "clean 2": second}
     sets |= {name: np.clip(spoil(first, labels, real), -1, 1) for name, spoil in SPOILERS.items()}
     values: dict[str, dict[str, float]] = {}
-    reference = [real]
+    reference = [(real, real_labels)]
     metrics = (*default_metrics(), "nearest") if metrics is None else metrics
+    shown = {"clean 2": dataset.labels[parts[2]], "modes dropped": np.resize(_kept(labels), len(labels))}
+    shown |= dict.fromkeys(("training set copied", "training set turned"), real_labels)
     for name, images in sets.items():
-        evaluation = evaluate(reference, [images], metrics, extractor=extractor, scaling=dataset.scaling)
+        fake = [(np.ascontiguousarray(images, np.float32), shown.get(name, labels))]
+        evaluation = evaluate(
+            reference, fake, metrics, extractor=extractor, scaling=dataset.scaling, heldout_batches=heldout
+        )
         values[name], reference = evaluation.values(), evaluation.real
     return values
 
@@ -116,4 +137,6 @@ def markdown(values: dict[str, dict[str, float]]) -> str:
 if __name__ == "__main__":
     from jaxgan.data.demo import digits
 
-    print(markdown(sensitivity(digits(), choose_extractor(None))))
+    chosen = parse_metrics(sys.argv[1]) if sys.argv[1:] else None
+    network = choose_extractor(None) if chosen is None or needs_extractor(chosen) else None
+    print(markdown(sensitivity(digits(), network, metrics=chosen)))

@@ -1,5 +1,6 @@
 """The command: two folders, a checkpoint; JSON, figures and table; one line for every mistake."""
 
+import csv
 import dataclasses
 import json
 import os
@@ -74,7 +75,7 @@ def test_held_out_images_and_intervals(tmp_path):
     real, fake = save(tmp_path / "a", images[:20]), save(tmp_path / "b", images[:20, :, ::-1])
     output = tmp_path / "report.json"
     arguments = ["--real", real, "--generated", fake, "--heldout", save(tmp_path / "c", images[20:40])]
-    arguments += ["--metrics", "privacy,spectrum", "--bootstrap", "20", "--output", output]
+    arguments += ["--metrics", "privacy,spectrum", "--bootstrap", "20", "--output", output, "--card"]
     assert run.main(list(map(str, arguments))) == 0
     found = json.loads(output.read_text())["metrics"]
     assert found["privacy_copies"]["value"] == found["membership_auroc"]["value"] == 1.0
@@ -83,6 +84,14 @@ def test_held_out_images_and_intervals(tmp_path):
         low, high = found[name]["interval"]
         assert low <= found[name]["value"] <= high
     assert (tmp_path / "report_nearest_symmetries.png").is_file()
+    with (tmp_path / "report_nearest.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 20, "every sample that was looked up"
+    for row in rows:
+        assert Path(row["sample_file"]).name == Path(row["training_file"]).name
+        assert row["transform"].startswith("axes +0,-1") and float(row["distance"]) == 0.0 and row["copy"] == "True"
+    card = (tmp_path / "model_card.md").read_text()
+    assert "| privacy_copies | 1 |" in card and "red (green: at most" in card
     with pytest.raises(SystemExit):
         run.main(["--real", str(real), "--generated", str(fake), "--bootstrap", "3"])
 
@@ -137,6 +146,8 @@ def test_mistakes_are_one_line(tmp_path):
         ),
         (flags(real=str(good), generated=str(good), metrics="is"), "--inception_weights"),
         (flags(checkpoint=str(tmp_path), real=str(good)), "one or the other"),
+        (flags(real=str(good), generated=str(good), metrics="class_agreement"), "classes"),
+        (flags(real=str(good), generated=str(good), metrics="critic_membership"), "--checkpoint"),
     ]
     for args, words in cases:
         args.output = str(tmp_path / "out.json")

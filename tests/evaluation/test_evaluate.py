@@ -194,6 +194,43 @@ def test_the_evaluator_ranks_generators(tmp_path):
         Evaluator(dataset, "psnr", 10, tmp_path)
 
 
+def test_the_evaluator_refuses_at_the_start_what_it_could_only_skip(tmp_path):
+    stored = np.zeros((20, 8, 8, 1), np.uint8)
+    with_classes = from_arrays("toy", stored, np.arange(20) % 2)
+    cases = [
+        (from_arrays("toy", stored), "class_agreement", True, "labelled data"),
+        (with_classes, "class_agreement", False, "config.critic.conditioning"),
+        (with_classes, "utility", False, "conditional generator"),
+        (with_classes, "slices", True, "volumes"),
+        (with_classes, "critic_membership", True, "after the training"),
+    ]
+    for dataset, name, conditional, words in cases:
+        with pytest.raises(InputError, match=words) as error:
+            Evaluator(dataset, f"histogram,{name}", 10, tmp_path, conditional=conditional)
+        assert name in str(error.value) and "\n" not in str(error.value)
+    assert "class_chi2" in Evaluator(with_classes, "class_balance", 10, tmp_path, conditional=False).names
+
+
+def test_the_evaluator_looks_for_copies_of_what_is_trained_on(tmp_path):
+    random = np.random.default_rng(0)
+    train, heldout = (from_arrays("toy", random.integers(0, 256, (30, 8, 8, 1)).astype(np.uint8)) for _ in range(2))
+    evaluator = Evaluator(heldout, "histogram,nearest", 30, tmp_path, training=train)
+    copies = train.scaling.decode(train.load())
+    for _ in range(2):  # The second call has the summaries of the first.
+        values = evaluator(lambda n, seed: copies[:n])
+        assert set(values) == set(evaluator.names) == {"histogram", "memorisation_pixels"}
+        assert values["memorisation_pixels"] == 1.0 and values["histogram"] > 0
+
+
+def test_it_says_what_it_does(real):
+    lines = []
+    evaluate([real], [real], ("histogram", "slices"), progress=lines.append)
+    assert [line.split(":")[0] for line in lines] == [
+        "gathering the real images", "gathering the generated images", "histogram", "slices",
+    ]  # fmt: skip
+    assert lines[2].endswith(" s") and lines[3].endswith("skipped")
+
+
 def test_vgg16_is_the_default_and_sees_texture():
     extractor = choose_extractor(None)
     images = np.repeat(blobs(8), 3, axis=-1)

@@ -54,6 +54,21 @@ def _halve(x: jax.Array) -> jax.Array:
     return x
 
 
+def _similarity(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Similarity of structure and contrast, and of luminance, at every place of the window."""
+    mean_x, mean_y = _blur(x), _blur(y)
+    var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
+    similarity = (2 * (_blur(x * y) - mean_x * mean_y) + 0.03**2) / (var_x + var_y + 0.03**2)
+    return similarity, (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+
+
+@jax.jit
+def ssim(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Structural similarity (Wang et al. 2004) of `[N, *spatial, C]` in [0, 1]: `[N]`, means over places and channels."""
+    similarity, luminance = _similarity(x, y)
+    return (similarity * luminance).mean(axis=tuple(range(1, x.ndim)))
+
+
 @functools.partial(jax.jit, static_argnames="levels")
 def ms_ssim(x: jax.Array, y: jax.Array, levels: int) -> jax.Array:
     """Multi-scale structural similarity (Wang, Simoncelli, Bovik 2003).
@@ -69,11 +84,9 @@ def ms_ssim(x: jax.Array, y: jax.Array, levels: int) -> jax.Array:
     weights = np.asarray(WEIGHTS[:levels]) / sum(WEIGHTS[:levels])
     product = jnp.ones(())
     for level, weight in enumerate(weights):
-        mean_x, mean_y = _blur(x), _blur(y)
-        var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
-        similarity = (2 * (_blur(x * y) - mean_x * mean_y) + 0.03**2) / (var_x + var_y + 0.03**2)
+        similarity, luminance = _similarity(x, y)
         if level == levels - 1:
-            similarity *= (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+            similarity *= luminance
         per_channel = similarity.mean(axis=tuple(range(1, x.ndim - 1)))
         product *= jnp.maximum(per_channel, 0.0) ** weight
         x, y = _halve(x), _halve(y)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxgan.evaluation.metric import CannotMeasure, Metric, Report, Value
 from jaxgan.evaluation.metrics.distances import READING, add_distance
-from jaxgan.evaluation.metrics.msssim import ms_ssim
+from jaxgan.evaluation.metrics.msssim import ssim
 
 MOST = 200
 
@@ -22,7 +22,7 @@ def neighbour_similarity(volumes: np.ndarray) -> np.ndarray:
     for volume in volumes:
         scaled = jnp.asarray((volume + 1) / 2)
         slices = [jnp.moveaxis(scaled, axis, 0) for axis in range(3)]
-        found.append([float(ms_ssim(s[:-1], s[1:], 1).mean()) for s in slices])
+        found.append([float(ssim(s[:-1], s[1:]).mean()) for s in slices])
     return np.array(found)
 
 

@@ -19,6 +19,7 @@ UPDATES = 600
 BATCH = 64
 LEARNING_RATE = 3e-3
 WIDTH = 16
+_STEP = 4096
 
 
 def _windows(x: jax.Array) -> jax.Array:
@@ -129,4 +130,9 @@ def train_classifier(
     images, labels = fit_side(images), np.asarray(labels, np.int32)
     share = 1.0 / np.bincount(labels, minlength=classes)[labels]
     batches = np.random.default_rng(seed).choice(len(images), (updates, BATCH), p=share / share.sum())
+    # Filled up, with what no batch takes, to one of few sizes: each costs a compilation.
+    count = len(images)
+    size = max(64, 1 << (count - 1).bit_length()) if count <= _STEP else -(-count // _STEP) * _STEP
+    images = np.concatenate([images, np.zeros((size - count, *images.shape[1:]), np.float32)])
+    labels = np.concatenate([labels, np.zeros(size - count, np.int32)])
     return Trained(classes, _train(jax.random.key(seed), images, labels, batches.astype(np.int32), classes))

@@ -1,0 +1,92 @@
+"""The card: every number with protocol and interval, a light only where a threshold decides, no light without."""
+
+import json
+
+import pytest
+
+from jaxgan.errors import InputError
+from jaxgan.reporting.card import judge, sections, write_card
+
+
+def measurement(value, interval=None, better="lower", aspect="privacy", **details):
+    protocol = {
+        "n_real": 50, "n_generated": 100, "split": "holdout", "shape": [8, 8, 1], "jaxgan": "1", "jax": "0",
+        "device": "cpu", "dtype": "float32", "searched": 40,
+    }  # fmt: skip
+    if interval:
+        protocol["interval_by"] = "95%, 20 bootstrap draws"
+    return {
+        "value": value, "interval": interval, "better": better, "aspect": aspect, "details": details,
+        "protocol": protocol,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "better", "word"),
+    [
+        (0.01, None, "lower", "green"),
+        (0.2, None, "lower", "red"),
+        (0.01, (0.0, 0.04), "lower", "green"),
+        (0.04, (0.02, 0.08), "lower", "amber"),
+        (0.2, (0.1, 0.3), "lower", "red"),
+        (0.2, (0.1, 0.3), "higher", "green"),
+        (0.04, (0.02, 0.08), "higher", "amber"),
+        (0.01, (0.0, 0.02), "higher", "red"),
+    ],
+)
+def test_lights_follow_the_threshold_and_the_interval(value, interval, better, word):
+    found = judge(measurement(value, interval, better, threshold=0.05, threshold_is="as agreed"))
+    side = "least" if better == "higher" else "most"
+    assert found == f"{word} (green: at {side} 0.05, as agreed)"
+    assert judge(measurement(value, interval, better)) == "", "no threshold, no light"
+
+
+RECORD = {
+    "checkpoint": "runs/x",
+    "created": "2026-01-01T00:00:00",
+    "metrics": {
+        "fd_vgg16": measurement(1.5, (1.0, 2.0), aspect="fidelity"),
+        "privacy_copies": measurement(0.5, None, threshold=0.06, threshold_is="above | the baseline", baseline=0.01),
+        "swd": measurement(None, None, aspect="fidelity"),
+    },
+    "per_class": {},
+    "warnings": ["few samples"],
+    "skipped": {"utility": "no classes"},
+    "card": {
+        "intended_use": "Teaching",
+        "data": {
+            "name": "cells", "trained_on": 1000, "held_out": 100, "shape": [8, 8, 1], "spacing_mm": None,
+            "classes": ["a", "b"], "class_counts": [900, 100], "fingerprint": "f00",
+            "scaling": {"low": 0.0, "high": 255.0, "dtype": "uint8", "units": ""},
+        },
+        "model": {"step": 7, "conditional": True, "generator_parameters": 1234, "critic_parameters": 567},
+    },
+}  # fmt: skip
+
+
+def test_the_card_says_what_was_measured_and_what_was_not(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"objective": {"loss": "hinge"}, "train": {"batch_size": 32}}))
+    path = tmp_path / "evaluation" / "x.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(RECORD))
+    assert write_card(path, tmp_path) == tmp_path / "model_card.md"
+    text = (tmp_path / "model_card.md").read_text()
+    for words in (
+        "cells", "a (900), b (100)", "f00", "step 7", "1,234", "loss hinge", "batch_size 32", "Teaching", "few samples",
+        "utility, since no classes", "100 held out", "100 samples against 50 real images (holdout)",
+    ):  # fmt: skip
+        assert words in text, words
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in text.splitlines() if line.startswith("| ")}
+    assert rows["fd_vgg16"][1:5] == ["1.5", "1 to 2", "lower", ""] and "searched 40" in rows["fd_vgg16"][5]
+    assert "20 bootstrap draws" in rows["fd_vgg16"][5]
+    assert rows["swd"][1] == "not defined"
+    assert rows["privacy_copies"][4].startswith("red") and "baseline 0.01" in rows["privacy_copies"][5]
+    assert {len(row) for row in rows.values()} == {6}, "a bar in a cell tears no row apart"
+    utility = next(part for part in sections(RECORD, tmp_path) if part.title.startswith("Utility"))
+    assert utility.lines == ("Not measured.",)
+
+
+def test_a_record_without_facts_for_a_card_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({name: RECORD[name] for name in RECORD if name != "card"}))
+    with pytest.raises(InputError, match="--card"):
+        write_card(tmp_path / "x.json", tmp_path)
