@@ -64,7 +64,7 @@ def _similarity(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def ssim(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Structural similarity (Wang et al. 2004) of `[N, *spatial, C]` in [0, 1]: `[N]`, means over places and channels."""
+    """Structural similarity (Wang et al. 2004) of `[N, *spatial, C]` in [0, 1], `[N]`: mean over all places."""
     similarity, luminance = _similarity(x, y)
     return (similarity * luminance).mean(axis=tuple(range(1, x.ndim)))
 
