@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.scipy.ndimage import map_coordinates
 
 from jaxgan.evaluation.gather import summarise
 from jaxgan.evaluation.metrics.frechet import FID, frechet_distance
@@ -83,20 +84,18 @@ def training_digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       `[1000, 28, 28, 1]` and `[count, 28, 28, 1]` in [-1, 1].
     """
-    from scipy.ndimage import affine_transform
-
     from jaxgan.data.demo import digits
 
     data, random = digits(), np.random.default_rng(0)
     images = data.scaling.decode(data.read(random.permutation(data.size)))
     samples, pool = images[:1000], images[1000:]
     train = np.resize(pool, (count, *pool.shape[1:]))
-    centre = np.array([13.5, 13.5])
+    places = np.indices((28, 28), np.float64).reshape(2, -1) - 13.5
     for image in train[len(pool) :]:
         angle = random.normal(0, 0.15)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = turn @ np.diag(random.normal(1, 0.1, 2))
-        image[..., 0] = affine_transform(image[..., 0], matrix, centre - matrix @ centre, order=1, cval=-1.0)
+        moved = turn @ np.diag(random.normal(1, 0.1, 2)) @ places + 13.5
+        image[..., 0] = map_coordinates(image[..., 0], list(moved), order=1, cval=-1.0).reshape(28, 28)
     return samples, train.clip(-1, 1)
 
 
