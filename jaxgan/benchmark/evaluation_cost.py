@@ -91,11 +91,12 @@ def training_digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     samples, pool = images[:1000], images[1000:]
     train = np.resize(pool, (count, *pool.shape[1:]))
     places = np.indices((28, 28), np.float64).reshape(2, -1) - 13.5
+    warp = jax.jit(lambda image, moved: map_coordinates(image, list(moved), order=1, cval=-1.0))
     for image in train[len(pool) :]:
         angle = random.normal(0, 0.15)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         moved = turn @ np.diag(random.normal(1, 0.1, 2)) @ places + 13.5
-        image[..., 0] = map_coordinates(image[..., 0], list(moved), order=1, cval=-1.0).reshape(28, 28)
+        image[..., 0] = warp(image[..., 0], moved.astype(np.float32)).reshape(28, 28)
     return samples, train.clip(-1, 1)
 
 
