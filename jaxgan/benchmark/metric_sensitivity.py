@@ -1,7 +1,7 @@
 """Which metric sees what: every metric on real images that were spoilt in a known way.
 
-    python -m jaxgan.benchmark.metric_sensitivity                       # what is measured by default, and nearest
-    python -m jaxgan.benchmark.metric_sensitivity privacy,c2st,utility  # these metrics alone
+    python -m jaxgan.benchmark.metric_sensitivity                           # what is measured by default, and nearest
+    python -m jaxgan.benchmark.metric_sensitivity privacy,c2st,utility 400  # these alone, 400 digits of each kind
 
 prints the tables of docs/evaluation.md, made on the 5,000 demo digits (one to two minutes a column on 2 cores).
 """
@@ -139,4 +139,5 @@ if __name__ == "__main__":
 
     chosen = parse_metrics(sys.argv[1]) if sys.argv[1:] else None
     network = choose_extractor(None) if chosen is None or needs_extractor(chosen) else None
-    print(markdown(sensitivity(digits(), network, metrics=chosen)))
+    number = int(sys.argv[2]) if sys.argv[2:] else 2000
+    print(markdown(sensitivity(digits(), network, count=number, metrics=chosen)))
