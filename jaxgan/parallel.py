@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -357,9 +358,14 @@ def peak_memory(devices: int | None = None) -> int:
     return max(count.get("peak_bytes_in_use", 0) for count in counts)
 
 
-def say(message: str) -> None:
-    """One line for people, from the main process, that does not tear the progress bar."""
+def say(message: str, passing: bool = False) -> None:
+    """One line for people, from the main process, that does not tear the progress bar.
+
+    Args:
+      message: without the end of the line.
+      passing: it tells of progress, as the bar does, and goes to stderr with it; else it is a result.
+    """
     if is_main_process():
         from tqdm import tqdm  # Here, so that the benchmark runs on a bare image.
 
-        tqdm.write(message)
+        tqdm.write(message, file=sys.stderr if passing else sys.stdout)

@@ -21,7 +21,7 @@ def told_when_long(what: str) -> Iterator[None]:
     def tell() -> None:
         pause = FIRST_SECONDS
         while not done.wait(pause):
-            parallel.say(f"{what}: {time.monotonic() - began:.0f} s so far")
+            parallel.say(f"{what}: {time.monotonic() - began:.0f} s so far", passing=True)
             pause = EVERY_SECONDS
 
     thread = threading.Thread(target=tell, daemon=True)
