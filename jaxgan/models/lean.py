@@ -6,6 +6,8 @@ pattern; and skip-layer excitation: coarse maps choose, channel by channel, how 
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -31,7 +33,7 @@ class Excitation(nn.Module):
     """
 
     features: int
-    options: tuple[tuple[str, object], ...]
+    options: tuple[tuple[str, Any], ...]
 
     @nn.compact
     def __call__(self, coarse: Array, train: bool) -> Array:
