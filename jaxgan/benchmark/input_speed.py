@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.config.timetable import Timetable
 from jaxgan.data.open import open_dataset
 from jaxgan.data.sampler import Sampler
 from jaxgan.data.source import StreamingSource
@@ -35,7 +36,7 @@ def measure(side: int, dtype: str, images: int, iterations: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "random.npz", train_images=stored)
         dataset = open_dataset(Path(folder) / "random.npz", size=side, channels=1, cache_dir=Path(folder) / "cache")
-        source = StreamingSource(dataset, Sampler(images, 0, N_CRITIC * BATCH), N_CRITIC, BATCH)
+        source = StreamingSource(dataset, Sampler(images, 0, Timetable(((N_CRITIC, BATCH),))))
         source.batch_refs(0, 2, 2)
         began = time.perf_counter()
         for step in range(2, 2 + iterations):

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.config.timetable import in_last_stage
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.game import GAN
 from jaxgan.gan.step import critic_update, generator_update, train_many
@@ -191,6 +192,7 @@ def best_seconds(call: Callable[[], Any], repeats: int) -> float:
 
 def with_options(config: Config, batch_size: int | None, precision: str, devices: int) -> Config:
     """A preset's config with the benchmark's batch (a device), precision, and constant work an iteration."""
+    config = in_last_stage(config)
     per_device = batch_size or config.train.batch_size
     settings = dataclasses.replace(config.train, batch_size=per_device * devices, precision=precision)
     return dataclasses.replace(config, train=settings)

@@ -15,6 +15,7 @@ from jaxgan import parallel
 from jaxgan.benchmark.compiled import compile_for, report
 from jaxgan.benchmark.targets import find_target, stay_on_host
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable, in_last_stage
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.game import GAN
 from jaxgan.gan.state import GANState, layer_table
@@ -40,7 +41,8 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
     goal = find_target(target) if target else None
     if goal:
         stay_on_host()
-    parallel.check_batch_size(config.train.batch_size, config.train.accumulate, goal.count if goal else None)
+    for _, batch_size in Timetable.of(config).layouts:
+        parallel.check_batch_size(batch_size, config.train.accumulate, goal.count if goal else None)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
         from jaxgan.data.open import open_data
@@ -61,7 +63,8 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
         lines.append(f"\n{name}: {count:,} parameters")
         width = max(len(row[0]) for row in rows)
         lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
-    lines += ["", *(report(compile_for(goal, config, num_classes)) if goal else [_memory(config, num_classes)])]
+    largest = in_last_stage(config)
+    lines += ["", *(report(compile_for(goal, largest, num_classes)) if goal else [_memory(largest, num_classes)])]
     return "\n".join(lines)
 
 

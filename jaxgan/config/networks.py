@@ -118,7 +118,8 @@ class GrowingConfig:
     The first stage has the side `start_side`. A later one fades in over `fade_images` and is held for `hold_images`;
     both count reals shown to the critic. The first stage is held for `hold_images`, with `fade_first` for as long as a
     later one takes in all. `reset_optimizer` starts the optimizers' moments anew at both ends of a fade.
-    `rate_factors` multiply the learning rates, one factor a stage; none: 1 everywhere.
+    `rate_factors` multiply the learning rates; `batch_sizes` and `n_critics` stand in for `train.batch_size` and
+    `objective.n_critic`. Each has one value a stage, or none: the same everywhere.
     """
 
     start_side: int = 8
@@ -127,13 +128,19 @@ class GrowingConfig:
     fade_first: bool = False
     reset_optimizer: bool = True
     rate_factors: tuple[float, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    n_critics: tuple[int, ...] = ()
+
+    _EACH_STAGE: ClassVar[tuple[str, ...]] = ("rate_factors", "batch_sizes", "n_critics")
 
     def __post_init__(self):
         positive("growing", self, "start_side", "hold_images")
         not_negative("growing", self, "fade_images")
-        require(
-            min(self.rate_factors, default=1) > 0, "growing.rate_factors", self.rate_factors, "give factors above 0"
-        )
+        for name in self._EACH_STAGE:
+            values = getattr(self, name)
+            require(min(values, default=1) > 0, f"growing.{name}", values, "give values above 0")
+        require(max(self.batch_sizes, default=1) <= 1_000_000, "growing.batch_sizes", self.batch_sizes, "too large")
+        require(max(self.n_critics, default=1) <= 1000, "growing.n_critics", self.n_critics, "give at most 1000")
 
     def stages(self, size: int) -> int:
         """How many stages lead to a side."""
@@ -155,9 +162,11 @@ class GrowingConfig:
                 side,
                 f"{stages} stages need {stages - 1} widths in either network, not {network.widths}",
             )
-        require(
-            len(self.rate_factors) in (0, stages),
-            "growing.rate_factors",
-            self.rate_factors,
-            f"give one for each of the {stages} stages, or none",
-        )
+        for name in self._EACH_STAGE:
+            values = getattr(self, name)
+            require(
+                len(values) in (0, stages),
+                f"growing.{name}",
+                values,
+                f"give one for each of the {stages} stages, or none",
+            )

@@ -212,12 +212,16 @@ class Config:
             self.train.accumulate,
             "the perceptual loss compares whole batches: set config.objective.perceptual_weight=0",
         )
-        require(
-            self.train.batch_size % self.train.accumulate == 0,
-            "train.accumulate",
-            self.train.accumulate,
-            f"it must divide config.train.batch_size={self.train.batch_size} (and a device's share of it)",
-        )
+        for name, sizes in (
+            ("train.batch_size", (self.train.batch_size,)),
+            ("growing.batch_sizes", self.growing.batch_sizes),
+        ):
+            require(
+                all(size % self.train.accumulate == 0 for size in sizes),
+                "train.accumulate",
+                self.train.accumulate,
+                f"it must divide config.{name}={','.join(map(str, sizes))} (and a device's share of it)",
+            )
         objective = self.objective.resolved()
         bounded = objective.penalty != "none" or objective.weight_clip or self.critic.spectral
         if objective.loss == "wgan" and not bounded:

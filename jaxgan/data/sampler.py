@@ -6,9 +6,12 @@ every sample is drawn once an epoch and no remainder is dropped.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
+
+from jaxgan.config.timetable import Timetable
 
 
 class Sampler:
@@ -17,14 +20,14 @@ class Sampler:
     Args:
       size: number of samples.
       seed: of the order.
-      per_iteration: reals of one iteration over all devices, `n_critic * batch_size`.
+      timetable: how many reals every iteration takes.
       labels: int `[size]`; given, an epoch holds every class equally often: the smaller classes are repeated, each
         sample as often as the next within one.
     """
 
-    def __init__(self, size: int, seed: int, per_iteration: int, labels: np.ndarray | None = None):
+    def __init__(self, size: int, seed: int, timetable: Timetable, labels: np.ndarray | None = None):
         self.size = size
-        self.per_iteration = per_iteration
+        self.timetable = timetable
         self._seed = seed
         self._classes = None
         if labels is not None:
@@ -35,16 +38,17 @@ class Sampler:
         self._epoch = lru_cache(maxsize=2)(self._permutation)
 
     def indices(self, step: int) -> np.ndarray:
-        """int64 `[per_iteration]`: the samples of iteration `step`, in order."""
-        first = step * self.per_iteration
-        parts, needed = [], self.per_iteration
+        """int64 `[n_critic, batch size]`: the samples of iteration `step`, in order."""
+        layout = self.timetable.layout(step)
+        first = self.timetable.images(step)
+        parts, needed = [], math.prod(layout)
         while needed:
             epoch, offset = divmod(first, self.epoch_size)
             part = self._epoch(epoch)[offset : offset + needed]
             parts.append(part)
             first += len(part)
             needed -= len(part)
-        return np.concatenate(parts)
+        return np.concatenate(parts).reshape(layout)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if self._classes is None:

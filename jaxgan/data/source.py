@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from jaxgan import parallel
+from jaxgan.config.timetable import Timetable
 from jaxgan.data.dataset import Dataset
 from jaxgan.data.sampler import Sampler
 
@@ -24,17 +25,13 @@ class ResidentSource:
     Args:
       dataset: what to draw from.
       sampler: which samples an iteration takes.
-      n_critic: draws an iteration.
-      batch_size: over all devices.
     """
 
     # Which arrays of `data` have a leading axis over devices: none.
     data_axes: Tree = None
 
-    def __init__(self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int):
+    def __init__(self, dataset: Dataset, sampler: Sampler):
         self._sampler = sampler
-        self._layout = (n_critic, batch_size)
-        self._local = parallel.local_batch(batch_size)
         self._scaling = dataset.scaling
         self.data = self._place(dataset)
 
@@ -46,10 +43,10 @@ class ResidentSource:
 
     def batch_refs(self, step: int, count: int, length: int) -> Tree:
         """int32 indices `[length, n_critic, b]` of this process from iteration `step`; zero from `count` on."""
-        indices = np.zeros((length, *self._layout), np.int32)
+        indices = np.zeros((length, *self._sampler.timetable.layout(step)), np.int32)
         for i in range(count):
-            indices[i] = self._sampler.indices(step + i).reshape(self._layout)
-        return indices[:, :, self._local]
+            indices[i] = self._sampler.indices(step + i)
+        return indices[:, :, parallel.local_batch(indices.shape[2])]
 
     def load_batch(self, data: Tree, batch_ref: Tree) -> tuple[Any, Any]:
         """Inside the step: indices `[B]` to (float32 images `[B, *S, C]`, int32 labels `[B]` or None)."""
@@ -86,21 +83,15 @@ class StreamingSource:
     Args:
       dataset: what to read from; `dataset.read` is called from several threads.
       sampler: which samples an iteration takes.
-      n_critic: draws an iteration.
-      batch_size: over all devices.
       threads: of reading.
       ahead: iterations kept ready.
     """
 
     data_axes: Tree = None
 
-    def __init__(
-        self, dataset: Dataset, sampler: Sampler, n_critic: int, batch_size: int, threads: int = 4, ahead: int = 8
-    ):
+    def __init__(self, dataset: Dataset, sampler: Sampler, threads: int = 4, ahead: int = 8):
         self._dataset = dataset
         self._sampler = sampler
-        self._layout = (n_critic, batch_size)
-        self._local = parallel.local_batch(batch_size)
         self._threads, self._ahead = threads, ahead
         self._stream: _Stream | None = None
         self._next = -1
@@ -140,7 +131,8 @@ class StreamingSource:
         return iter(endless.map(self._read).to_iter_dataset(options))
 
     def _read(self, step: int) -> tuple[np.ndarray, np.ndarray | None]:
-        indices = self._sampler.indices(step).reshape(self._layout)[:, self._local]
+        indices = self._sampler.indices(step)
+        indices = indices[:, parallel.local_batch(indices.shape[1])]
         images = self._dataset.read(indices.reshape(-1))
         labels = self._dataset.labels
         return (
@@ -153,7 +145,7 @@ SOURCES = {"resident": ResidentSource, "sharded": ShardedSource, "streaming": St
 
 
 def open_source(
-    dataset: Dataset, kind: str, budget_bytes: float, seed: int, n_critic: int, batch_size: int, balanced: bool
+    dataset: Dataset, kind: str, budget_bytes: float, seed: int, timetable: Timetable, balanced: bool
 ) -> ResidentSource | StreamingSource:
     """The source that fits: resident when the stored set is within the budget, sharded when a device's part of it is.
 
@@ -162,12 +154,11 @@ def open_source(
       kind: "auto", or one of `SOURCES`.
       budget_bytes: what the set may take on each device.
       seed: of the order of samples.
-      n_critic: draws an iteration.
-      batch_size: over all devices.
+      timetable: how many reals every iteration takes; a call of `batch_refs` stays within one of its parts.
       balanced: draw every class equally often.
     """
-    sampler = Sampler(dataset.size, seed, n_critic * batch_size, dataset.labels if balanced else None)
+    sampler = Sampler(dataset.size, seed, timetable, dataset.labels if balanced else None)
     if kind == "auto":
         per_device = {"resident": dataset.nbytes, "sharded": dataset.nbytes / parallel.device_count(), "streaming": 0}
         kind = next(name for name, size in per_device.items() if size <= budget_bytes)
-    return SOURCES[kind](dataset, sampler, n_critic, batch_size)
+    return SOURCES[kind](dataset, sampler)

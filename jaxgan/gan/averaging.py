@@ -17,7 +17,7 @@ Array = jax.Array
 STATISTICS_BATCHES, STATISTICS_BATCH_SIZE = 8, 64
 
 
-def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: float) -> Array:
+def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: float, shift: float = 0.0) -> Array:
     """Decay of the moving average at an iteration (Karras et al., NVlabs/stylegan3: half-life in images, ramped up).
 
     Args:
@@ -25,10 +25,12 @@ def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: f
       batch_size: images that the generator makes in an iteration, over all devices.
       halflife_images: after so many generated images an old weight counts half.
       rampup: the half-life is at most this share of the images generated so far; 0: no ramp.
+      shift: what to add to `step` where earlier iterations had another batch size: `batch_size * (step + shift)`
+        images have been generated.
     """
     halflife = jnp.float32(halflife_images)
     if rampup:
-        halflife = jnp.minimum(halflife, rampup * batch_size * (step.astype(jnp.float32) + 1.0))
+        halflife = jnp.minimum(halflife, rampup * batch_size * (step.astype(jnp.float32) + (1.0 + shift)))
     return 0.5 ** (batch_size / halflife)
 
 

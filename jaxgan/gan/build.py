@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 
@@ -11,6 +12,7 @@ from jaxgan.augment import adaptive
 from jaxgan.augment.diffaugment import augment_both
 from jaxgan.augment.reals import augment
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.growth import Growth, sampler
@@ -48,11 +50,20 @@ def build_gan(
     generator = build_generator(config, num_classes, axis_name, platform)
     critic = build_critic(config, num_classes, axis_name, platform)
     optimizer, objective = config.optimizer, config.objective.resolved()
-    generator_optimizer = build_optimizer(optimizer, rate_factor * optimizer.lr, 1, total_iterations)
+    timetable, growth = Timetable.of(config), Growth.of(config)
+    warmup = optimizer.warmup_iterations
+    generator_optimizer = build_optimizer(optimizer, rate_factor * optimizer.lr, warmup, total_iterations)
     critic_optimizer = build_optimizer(
-        optimizer, rate_factor * (optimizer.critic_lr or optimizer.lr), objective.n_critic, total_iterations
+        optimizer,
+        rate_factor * (optimizer.critic_lr or optimizer.lr),
+        timetable.critic_updates(warmup),
+        timetable.critic_updates(total_iterations),
     )
-    growth = Growth.of(config)
+
+    def of_stage(stage: int) -> dict[str, Any]:
+        networks = {"generator": generator.clone(stage=stage), "critic": critic.clone(stage=stage)}
+        return {name: make_apply(module) for name, module in networks.items()} | _iterations(config, timetable, stage)
+
     gan = GAN(
         generator=make_apply(generator) if growth is None else sampler(generator, growth.stages),
         critic=make_apply(critic),
@@ -60,13 +71,7 @@ def build_gan(
         critic_optimizer=critic_optimizer,
         loss=LOSSES[objective.loss],
         latent_dim=config.generator.latent_dim,
-        n_critic=objective.n_critic,
-        ema_decay=partial(
-            ema_decay,
-            batch_size=config.train.batch_size,
-            halflife_images=config.train.ema_halflife_images,
-            rampup=config.train.ema_rampup,
-        ),
+        **_iterations(config, timetable, 0),
         penalty=None if objective.penalty == "none" else PENALTIES[objective.penalty],
         penalty_weight=objective.penalty_weight,
         penalty_interval=objective.penalty_interval,
@@ -78,11 +83,10 @@ def build_gan(
         perceptual=None if features is None else partial(moment_matching, features),
         perceptual_weight=objective.perceptual_weight,
         symmetry=_symmetry(config),
-        augment=_augment(config),
         couples_samples=couples_samples(config),
         accumulate=config.train.accumulate,
         growth=growth,
-        networks_at=lambda stage: (make_apply(generator.clone(stage=stage)), make_apply(critic.clone(stage=stage))),
+        of_stage=of_stage,
         axis_name=axis_name,
         reduce_dtype=None if config.train.reduce_dtype == "float32" else PRECISIONS[config.train.reduce_dtype],
     )
@@ -107,7 +111,20 @@ def _symmetry(config: Config) -> Callable[[jax.Array, jax.Array], jax.Array] | N
     return lambda key, image: augment(key, image[None], config.augment)[0]
 
 
-def _augment(config: Config) -> Augment | None:
+def _iterations(config: Config, timetable: Timetable, part: int) -> dict[str, Any]:
+    """The fields of the game that follow from how many reals the iterations of a part of the run have."""
+    (n_critic, batch_size), begin = timetable.layouts[part], timetable.begins[part]
+    decay = partial(
+        ema_decay,
+        batch_size=batch_size,
+        halflife_images=config.train.ema_halflife_images,
+        rampup=config.train.ema_rampup,
+        shift=timetable.generated(begin) / batch_size - begin,
+    )
+    return {"n_critic": n_critic, "ema_decay": decay, "augment": _augment(config, n_critic, batch_size)}
+
+
+def _augment(config: Config, n_critic: int, batch_size: int) -> Augment | None:
     wanted = config.diffaugment
     if not wanted.policy:
         return None
@@ -120,8 +137,8 @@ def _augment(config: Config) -> Augment | None:
             target=wanted.target,
             highest=wanted.highest,
             ramp_images=wanted.ramp_images,
-            batch_size=config.train.batch_size,
-            n_critic=config.objective.resolved().n_critic,
+            batch_size=batch_size,
+            n_critic=n_critic,
         ),
         adaptive.initial,
     )

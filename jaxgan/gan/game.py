@@ -67,7 +67,7 @@ class GAN:
         gradient is that of the whole batch up to rounding (no network may couple samples).
       growth: the stages of growing networks, or None; then `generator` samples the full side at every stage, and what
         is trained is the game that `at` gives.
-      networks_at: `stage -> (generator, critic)` of growing networks.
+      of_stage: `stage -> fields`: those of this record that a stage of growing networks has otherwise.
       stage: which stage this game is of, or None.
       axis_name: the mapped axis over devices, or None.
       reduce_dtype: to which gradients are rounded on their way between devices; None: they are not.
@@ -96,21 +96,19 @@ class GAN:
     couples_samples: bool = False
     accumulate: int = 1
     growth: Growth | None = None
-    networks_at: Callable[[int], tuple[ApplyFn, ApplyFn]] | None = None
+    of_stage: Callable[[int], dict[str, Any]] | None = None
     stage: Stage | None = None
     axis_name: str | None = None
     reduce_dtype: Any = None
 
     def at(self, step: float) -> GAN:
         """The game that is trained in the iteration after `step`: itself, but for growing networks."""
-        if self.growth is None or self.networks_at is None:
+        if self.growth is None or self.of_stage is None:
             return self
         stage = Stage(self.growth, self.growth.stage(step))
-        generator, critic = self.networks_at(stage.stage)
         return dataclasses.replace(
             self,
-            generator=generator,
-            critic=critic,
+            **self.of_stage(stage.stage),
             generator_optimizer=stage.scaled(self.generator_optimizer),
             critic_optimizer=stage.scaled(self.critic_optimizer),
             stage=stage,

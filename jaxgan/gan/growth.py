@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.gan.state import ApplyFn, GANState, NetState, Tree, make_apply
 from jaxgan.models.growing import enlarged, faded, shrunk
 
@@ -24,42 +25,37 @@ Array = jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """Lengths in iterations. A stage fades in and is held; the first is only held.
+    """A stage fades in and is held, before the next begins; the first is only held.
 
     Attributes:
-      stages: how many.
-      first: iterations of the first stage.
-      fade: iterations in which a later stage fades in.
-      hold: iterations for which it then stays, before the next begins.
+      timetable: when each stage begins, for how many iterations it fades in, and what its iterations are.
       reset_optimizer: whether both optimizers start anew when a fade begins and when it ends.
       rate_factors: of the learning rates, one a stage.
     """
 
-    stages: int
-    first: int
-    fade: int
-    hold: int
+    timetable: Timetable
     reset_optimizer: bool = True
     rate_factors: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> Growth | None:
         """The plan that a config asks for, or None where its networks do not grow."""
-        plan = config.growing
         if not config.generator.grows:
             return None
-        images = config.objective.resolved().n_critic * config.train.batch_size
-        fade, hold = (math.ceil(part / images) for part in (plan.fade_images, plan.hold_images))
-        first = fade + hold if plan.fade_first else hold
-        return cls(plan.stages(config.data.size), first, fade, hold, plan.reset_optimizer, plan.rate_factors)
+        return cls(Timetable.of(config), config.growing.reset_optimizer, config.growing.rate_factors)
+
+    @property
+    def stages(self) -> int:
+        """How many."""
+        return len(self.timetable.begins)
 
     def begin(self, stage: int) -> int:
         """The iterations done when a stage begins."""
-        return 0 if stage == 0 else self.first + (stage - 1) * (self.fade + self.hold)
+        return self.timetable.begins[stage]
 
     def stage(self, step: float) -> int:
         """The stage in which the iteration after `step` iterations lies."""
-        return next(k for k in reversed(range(self.stages)) if step >= self.begin(k))
+        return self.timetable.part(step)
 
     def next_begin(self, step: int) -> float:
         """The step at which the next stage begins; infinity in the last."""
@@ -68,9 +64,10 @@ class Growth:
 
     def alpha(self, step: Array, stage: int) -> Array:
         """How far a stage has faded in after `step` iterations, float32: 0 when it begins, 1 when its fade is over."""
-        if stage == 0 or self.fade == 0:
+        fade = self.timetable.fades[stage]
+        if fade == 0:
             return jnp.float32(1)
-        return jnp.clip((step - self.begin(stage)).astype(jnp.float32) / self.fade, 0, 1)
+        return jnp.clip((step - self.begin(stage)).astype(jnp.float32) / fade, 0, 1)
 
 
 def sampler(module: nn.Module, stages: int) -> ApplyFn:
@@ -107,7 +104,7 @@ class Stage:
     ) -> GANState:
         """The state as an iteration of this stage takes it: alpha set, optimizers reset at both ends of a fade."""
         alpha, begin = self.plan.alpha(state.step, self.stage), self.plan.begin(self.stage)
-        reset = (state.step == begin) | (state.step == begin + self.plan.fade)
+        reset = (state.step == begin) | (state.step == begin + self.plan.timetable.fades[self.stage])
         growth = {"growth": {"stage": jnp.float32(self.stage), "alpha": alpha}}
 
         def placed(net: NetState, optimizer: optax.GradientTransformation) -> NetState:

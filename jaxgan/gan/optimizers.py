@@ -25,26 +25,25 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 
 
 def build_optimizer(
-    config: OptimizerConfig, lr: float, updates_per_iteration: int, total_iterations: int
+    config: OptimizerConfig, lr: float, warmup_updates: int, total_updates: int
 ) -> optax.GradientTransformation:
     """The optimizer of one network.
 
     Args:
       config: name, moments, schedule, clipping.
       lr: the full rate of this network.
-      updates_per_iteration: how often this network is updated in an iteration (n_critic, or 1).
-      total_iterations: length of the run, where a falling schedule reaches 0.
+      warmup_updates: of this network, in which the rate rises.
+      total_updates: of this network in the whole run, where a falling schedule reaches 0.
     """
-    rate = _schedule(config, lr, updates_per_iteration, total_iterations)
+    rate = _schedule(config, lr, warmup_updates, total_updates)
     rule = OPTIMIZERS[config.name](rate, config)
     return optax.chain(optax.clip_by_global_norm(config.grad_clip_norm), rule) if config.grad_clip_norm else rule
 
 
-def _schedule(config: OptimizerConfig, lr: float, per_iteration: int, total_iterations: int) -> optax.ScalarOrSchedule:
-    warmup = config.warmup_iterations * per_iteration
+def _schedule(config: OptimizerConfig, lr: float, warmup: int, total: int) -> optax.ScalarOrSchedule:
     if config.schedule == "constant" and not warmup:
         return lr
-    rest = max(1, total_iterations * per_iteration - warmup)
+    rest = max(1, total - warmup)
     falling = SCHEDULES[config.schedule](lr, rest)
     if not warmup:
         return falling

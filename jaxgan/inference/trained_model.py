@@ -96,8 +96,8 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         gan, state = build_gan(config, len(class_names))
         generator = gan.generator
         critic = gan.critic
-        if gan.growth is not None and gan.networks_at is not None:
-            critic = gan.networks_at(gan.growth.stage(max(0, number - 1)))[1]
+        if gan.growth is not None and gan.of_stage is not None:
+            critic = gan.of_stage(gan.growth.stage(max(0, number - 1)))["critic"]
         return state
 
     state = into_state(arrays, jax.eval_shape(build))

@@ -80,7 +80,8 @@ class Calls:
         seconds = time.perf_counter() - began
         if not changed:
             self._length.ran(count, seconds)
-        rate = count * run.schedule.images_per_iteration / seconds if compiled else math.nan
+        shown = run.schedule.images(run.step) - run.schedule.images(run.step - count)
+        rate = shown / seconds if compiled else math.nan
         return Call(run.step - count, count, metrics, rate)
 
     def _load(self) -> tuple[int, Any]:

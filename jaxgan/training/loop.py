@@ -121,8 +121,7 @@ def _train(run: Run) -> None:
         config.data.source,
         config.data.resident_budget_gib * 2**30,
         config.seed,
-        config.objective.resolved().n_critic,
-        config.train.batch_size,
+        run.schedule.timetable,
         config.data.balanced,
     )
     with contextlib.ExitStack() as stack:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.data.dataset import Dataset
 from jaxgan.errors import InputError
 from jaxgan.evaluation import Evaluator, higher_is_better
@@ -22,7 +23,8 @@ FEW_IMAGES = 20_000
 def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
     """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
     settings = config.train
-    parallel.check_batch_size(settings.batch_size, settings.accumulate)
+    for _, batch_size in Timetable.of(config).layouts:
+        parallel.check_batch_size(batch_size, settings.accumulate)
     if tuple(dataset.shape) != config.data.shape:
         raise InputError(
             f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"

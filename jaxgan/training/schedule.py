@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 
 # Two epoch counts nearer than this are one: 0.1 + 0.2 epochs are due together with 0.3.
 _TOLERANCE = 1e-9
@@ -16,16 +17,16 @@ class Schedule:
     """Units of progress.
 
     Attributes:
-      images_per_iteration: reals that the critic is shown in an iteration, `n_critic * batch_size`.
+      timetable: how many reals the critic is shown in every iteration.
       epoch_images: reals that make an epoch: the size of the dataset.
     """
 
-    images_per_iteration: int
+    timetable: Timetable
     epoch_images: int
 
     def images(self, step: int) -> int:
         """Reals shown to the critic after `step` iterations."""
-        return step * self.images_per_iteration
+        return self.timetable.images(step)
 
     def epoch(self, step: int) -> float:
         """Epochs done after `step` iterations."""
@@ -33,7 +34,7 @@ class Schedule:
 
     def step_of(self, epoch: float) -> int:
         """The first step at which `epoch` epochs are done."""
-        return math.ceil(epoch * self.epoch_images / self.images_per_iteration - _TOLERANCE)
+        return self.timetable.step_of(epoch * self.epoch_images, _TOLERANCE)
 
     def next_due(self, step: int, every_iterations: int = 0, every_epochs: float = 0.0) -> float:
         """The first step after `step` at which one of two intervals is due; infinity when both are off (0)."""
@@ -49,12 +50,12 @@ class Schedule:
         return self.next_due(step - 1, every_iterations, every_epochs) == step
 
     def _next_of_epochs(self, step: int, every: float) -> float:
-        iterations = every * self.epoch_images / self.images_per_iteration
-        if iterations <= 1.0:
+        images, of_iteration = every * self.epoch_images, math.prod(self.timetable.layout(step))
+        if images <= of_iteration:
             return step + 1  # Every iteration passes a multiple.
-        if iterations > 2**62:
+        if images / of_iteration > 2**62:
             return math.inf
-        multiple = math.floor((step + _TOLERANCE) / iterations) + 1
+        multiple = math.floor((self.images(step) + _TOLERANCE * of_iteration) / images) + 1
         if self.step_of(multiple * every) <= step:
             multiple += 1  # The division was rounded down, just below a multiple.
         return self.step_of(multiple * every)
@@ -67,5 +68,5 @@ def length_of(config: Config, size: int) -> tuple[Schedule, int]:
       config: says batch size, critic updates, and how long to train.
       size: of the dataset.
     """
-    schedule = Schedule(config.objective.resolved().n_critic * config.train.batch_size, size)
+    schedule = Schedule(Timetable.of(config), size)
     return schedule, config.train.iterations or max(1, schedule.step_of(config.train.epochs))

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from jaxgan import parallel
+from jaxgan.config.timetable import Timetable
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.sampler import Sampler
 from jaxgan.data.scaling import Scaling
 from jaxgan.data.source import SOURCES, ResidentSource, ShardedSource, StreamingSource, open_source
 
 N_CRITIC, BATCH = 2, 8
+TIMETABLE = Timetable(((N_CRITIC, BATCH),))
 
 
 def make(dtype, size=21):
@@ -24,8 +26,8 @@ def make(dtype, size=21):
 @pytest.mark.parametrize("kind", SOURCES)
 def test_the_step_gets_the_chosen_samples_in_order_from_any_step_on(kind, dtype):
     images, dataset = make(dtype)
-    source = open_source(dataset, kind, 1e9, 5, N_CRITIC, BATCH, balanced=False)
-    sampler = Sampler(21, 5, N_CRITIC * BATCH)
+    source = open_source(dataset, kind, 1e9, 5, TIMETABLE, balanced=False)
+    sampler = Sampler(21, 5, TIMETABLE)
 
     def load_batch(state, data, batch_refs, count):
         # The second critic update of the last iteration asked for.
@@ -36,7 +38,7 @@ def test_the_step_gets_the_chosen_samples_in_order_from_any_step_on(kind, dtype)
     for step in (0, 2, 7, 4):  # On, skipping ahead, and back.
         batch_refs = parallel.split_batch(source.batch_refs(step, 2, 3))
         got, labels = mapped((np.zeros(()), np.zeros(())), source.data, batch_refs, 2)
-        wanted = sampler.indices(step + 1)[BATCH:]
+        wanted = sampler.indices(step + 1)[1]
         np.testing.assert_array_equal(np.reshape(labels, -1), dataset.labels[wanted])
         decoded = np.asarray(dataset.scaling.decode(images[wanted]))
         np.testing.assert_allclose(np.reshape(got, decoded.shape), decoded, atol=1e-6)
@@ -48,7 +50,7 @@ def test_all_sources_give_the_same_bits(dtype):
     _, dataset = make(dtype)
     given = {}
     for kind in SOURCES:
-        source = open_source(dataset, kind, 1e9, 5, N_CRITIC, BATCH, balanced=True)
+        source = open_source(dataset, kind, 1e9, 5, TIMETABLE, balanced=True)
 
         def load_batch(state, data, batch_refs, count, source=source):
             images, labels = source.load_batch(data, jax.tree.map(lambda leaf: leaf[0, 0], batch_refs))
@@ -67,7 +69,7 @@ def test_all_sources_give_the_same_bits(dtype):
 
 def test_draws_beyond_the_count_are_zero_and_the_shape_stays():
     for kind in SOURCES:
-        source = open_source(make(np.uint8)[1], kind, 1e9, 5, N_CRITIC, BATCH, balanced=False)
+        source = open_source(make(np.uint8)[1], kind, 1e9, 5, TIMETABLE, balanced=False)
         for leaf in jax.tree.leaves(source.batch_refs(0, 1, 3)):
             assert leaf.shape[:3] == (3, N_CRITIC, BATCH) and not leaf[1:].any()
         source.close()
@@ -77,7 +79,7 @@ def test_the_largest_kind_that_fits_is_chosen():
     dataset = make(np.uint8, size=400)[1]
     assert dataset.nbytes == 2400 and parallel.device_count() == 4
     for budget, kind in ((2400, ResidentSource), (2399, ShardedSource), (600, ShardedSource), (599, StreamingSource)):
-        source = open_source(dataset, "auto", budget, 0, 1, 4, balanced=False)
+        source = open_source(dataset, "auto", budget, 0, Timetable(((1, 4),)), balanced=False)
         assert type(source) is kind
         source.close()
 
@@ -88,7 +90,7 @@ def test_streaming_passes_errors_of_reading_on():
     def read(indices):
         raise OSError("disk gone")
 
-    source = StreamingSource(from_arrays("x", images), Sampler(21, 0, 16), N_CRITIC, BATCH)
+    source = StreamingSource(from_arrays("x", images), Sampler(21, 0, TIMETABLE))
     object.__setattr__(source._dataset, "read", read)
     with pytest.raises(OSError, match="disk gone"):
         source.batch_refs(0, 1, 1)

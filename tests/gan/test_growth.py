@@ -224,6 +224,12 @@ def test_samples_have_the_full_side_and_the_alpha_of_their_state(game, whole):
         ({"growing": {"start_side": 6}}, "growing.start_side=6.*16"),
         ({"growing": {"start_side": 1}}, "growing.start_side=1.*4 widths"),
         ({"growing": {"rate_factors": [1.0]}}, "growing.rate_factors.*3 stages"),
+        ({"growing": {"batch_sizes": [8, 4]}}, "growing.batch_sizes.*3 stages"),
+        ({"growing": {"n_critics": [1, 0, 1]}}, "growing.n_critics.*above 0"),
+        (
+            {"growing": {"batch_sizes": [8, 4, 3]}, "train": {"accumulate": 2}},
+            "train.accumulate=2.*growing.batch_sizes=8,4,3",
+        ),
     ],
 )
 def test_plans_that_do_not_fit_are_refused_by_name(sections, message):

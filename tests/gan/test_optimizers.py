@@ -9,7 +9,7 @@ from jaxgan.gan.optimizers import OPTIMIZERS, build_optimizer
 
 
 def updates(config, count, per_iteration=1, total=10, gradient=1.0, lr=0.1):
-    optimizer = build_optimizer(config, lr, per_iteration, total)
+    optimizer = build_optimizer(config, lr, per_iteration * config.warmup_iterations, per_iteration * total)
     params = jnp.float32([1.0])
     state = optimizer.init(params)
     sizes = []

@@ -11,14 +11,14 @@ from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training.loop import train
 
 
-def make_config(iterations):
+def make_config(iterations, **growing):
     """An iteration shows 8 reals: 2 of side 4, then a fade of 4 and the rest at side 8."""
     return Config.from_dict(
         {
             "data": {"size": 8},
             "generator": {"network": "growing", "latent_dim": 5, "widths": [6, 4], "norm": "batch"},
             "critic": {"network": "growing", "widths": [4, 6]},
-            "growing": {"start_side": 4, "hold_images": 16, "fade_images": 32},
+            "growing": {"start_side": 4, "hold_images": 16, "fade_images": 32, **growing},
             "objective": {"loss": "wgan", "n_critic": 1},
             "train": {"batch_size": 8, "iterations": iterations, "log_every_iterations": 1, "num_samples": 4,
                       "checkpoint_every_epochs": 0.0, "sample_every_epochs": 0.0, "steps_per_call": 3},
@@ -45,3 +45,28 @@ def test_a_run_resumed_in_the_middle_of_a_fade_is_the_same_bit_for_bit(tmp_path)
         lines = list(read_metrics(run))
         assert [line["stage"] for line in lines] == [0, 0, 1, 1, 1, 1, 1]
         assert [line["alpha"] for line in lines] == [1, 1, 0, 0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.slow
+def test_batch_size_and_critic_updates_may_change_with_the_stage(tmp_path):
+    """Stage 0 shows 2 x 4 reals, so 16 are 2 iterations; stage 1 one update of 8, so it fades in for 4."""
+    data = from_arrays("noise", np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8))
+    plan = {"batch_sizes": [4, 8], "n_critics": [2, 1]}
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(make_config(7, **plan), whole, data)
+    for iterations in (4, 7):  # The second goes on in the middle of the fade.
+        train(make_config(iterations, **plan), halves, data)
+    for run in (whole, halves):
+        lines = list(read_metrics(run))
+        assert [line["images"] for line in lines] == [8, 16, 24, 32, 40, 48, 56]
+        assert [line["alpha"] for line in lines] == [1, 1, 0, 0.25, 0.5, 0.75, 1]
+    found = []
+    for run in (whole, halves):
+        with Checkpoints(run) as checkpoints:
+            found.append(checkpoints.read(7)[0])
+    for name, expected in found[0].items():
+        np.testing.assert_array_equal(found[1][name], expected, err_msg=name)
+    updates = [
+        int(value) for name, value in found[0].items() if name.startswith("critic/opt") and name.endswith("count")
+    ]
+    assert updates and set(updates) <= {2 * 2 + 5, 1, 5}  # Counts of the run, or since the optimizer's reset.
