@@ -51,12 +51,12 @@ def full() -> Config:
 
 
 def small() -> Config:
-    """At 32 cubed: a generator that resizes and convolves, a critic without norms, one critic update an iteration."""
+    """At 32 cubed: the lean generator, a critic without norms, one critic update an iteration."""
     base = full()
     return dataclasses.replace(
         base,
         data=dataclasses.replace(base.data, size=32),
-        generator=GeneratorConfig(network="resnet", latent_dim=100, widths=(64, 32, 16), norm="instance"),
+        generator=GeneratorConfig(network="lean", latent_dim=64, widths=(64, 32, 16), norm="instance"),
         critic=CriticConfig(widths=(16, 32, 64), norm="none", conditioning="projection"),
         objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, drift_weight=1e-3, n_critic=1),
         optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),

@@ -6,7 +6,8 @@
 
 Variants, chosen after a colon: the default (residual networks with self-attention, WGAN-GP with R1, augmentation of
 reals and fakes), `source` (spectral and instance norm, as the source of this system describes it), `plain` (transposed
-convolutions), and for a laptop, at 64x64, `small` and `plain_small`.
+convolutions), and for a laptop, at 64x64: `small` (the lean generator), its networks in other games (`small_r3gan`:
+relativistic with R1 and R2; `small_r1`: non-saturating with lazy R1), and `plain_small`.
 
 By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
 less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
@@ -99,17 +100,40 @@ def plain_small() -> Config:
 
 
 def small() -> Config:
-    """The plain networks at 64x64 with one critic update an iteration at a high rate."""
+    """At 64x64: the lean generator, one critic update an iteration, a high rate."""
     base = plain_small()
     return dataclasses.replace(
         base,
+        generator=dataclasses.replace(base.generator, network="lean"),
         objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, n_critic=1),
         optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),
         train=dataclasses.replace(base.train, batch_size=32, iterations=4000),
     )
 
 
+def small_r3gan() -> Config:
+    """The networks of `small`, each score against another: relativistic, R1 and R2 (Huang et al. 2024, R3GAN)."""
+    objective = ObjectiveConfig(loss="relativistic", penalty="r1+r2", penalty_weight=1.0, n_critic=1)
+    return dataclasses.replace(small(), objective=objective)
+
+
+def small_r1() -> Config:
+    """The networks of `small`, non-saturating with R1 at every 16th critic update (Karras et al. 2020)."""
+    objective = ObjectiveConfig(
+        loss="non_saturating", penalty="r1", penalty_weight=1.0, penalty_interval=16, n_critic=1
+    )
+    return dataclasses.replace(small(), objective=objective)
+
+
 def get_config(variant: str = "default") -> Config:
-    """The settings of one variant: default, source, plain, small or plain_small."""
-    makers = {"default": improved, "source": source, "plain": plain, "small": small, "plain_small": plain_small}
+    """The settings of one variant: default, source, plain, small, small_r3gan, small_r1 or plain_small."""
+    makers = {
+        "default": improved,
+        "source": source,
+        "plain": plain,
+        "small": small,
+        "small_r3gan": small_r3gan,
+        "small_r1": small_r1,
+        "plain_small": plain_small,
+    }
     return choose(makers, variant)()

@@ -15,7 +15,7 @@ FULL = ["mnist:gan", "mnist:wgan_gp", "mnist:wgan_clip", "mnist:quickstart", "pa
 REDUCED = ["cell256", "cell256:small", "panda256", "panda256:plain", "panda256:source", "mri64", "mri64:small"]
 # Same networks and game as one of the above: read, not run.
 READ = ["mnist:small", "mnist:source", "pathmnist:source", "cell256:source", "mri64:source", "panda256:small",
-        "panda256:plain_small"]  # fmt: skip
+        "panda256:plain_small", "panda256:small_r3gan", "panda256:small_r1"]  # fmt: skip
 
 
 def load(name):
