@@ -104,7 +104,13 @@ def finite(text: str) -> float:
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of commands that work with a trained model."""
     add = parser.add_argument
-    add("--checkpoint", required=True, type=path, help="a run's folder, or one of its checkpoints")
+    add(
+        "--checkpoint",
+        required=True,
+        type=path,
+        help="a run's folder, or one of its checkpoints; an exported folder,"
+        " demo:NAME, or hf://ORGANISATION/NAME[@REVISION]",
+    )
     add("--step", type=step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
     add("--config", type=path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")
 

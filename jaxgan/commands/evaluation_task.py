@@ -32,8 +32,8 @@ class Task:
       output: the JSON file.
       heldout: images that were not trained on, where `real` is what was; None where there are none.
       training: images that were trained on, where `real` was held out.
-      run_dir: the run's folder; None for folders of samples.
-      critic: the run's, see `evaluate`.
+      run_dir: the run's folder; None for folders of samples and exported generators.
+      critic: the run's, see `evaluate`; None where there is none.
       conditional: whether classes were asked for.
       card: what a card says beside the numbers.
     """
@@ -98,7 +98,9 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     import jaxgan
 
     model = jaxgan.load_trained_model(args.checkpoint, args.step)
-    dataset = jaxgan.open_data(model.config, _data_dir(args, model.run_dir), model.run_dir)
+    exported = model.critic is None
+    beside = None if exported else model.run_dir  # An exported model may lie in a package.
+    dataset = jaxgan.open_data(model.config, _data_dir(args, model.run_dir), beside)
     if dataset.fingerprint != model.data_fingerprint:
         raise InputError(
             f"--data_dir: the data of {dataset.name} are not those that {model.run_dir} was trained on (fingerprint"
@@ -129,14 +131,18 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         return critic_scores(model, images, classes if model.class_names else None)
 
     facts = {
-        "checkpoint": str(model.run_dir),
+        "checkpoint": args.checkpoint if exported else str(model.run_dir),
         "step": model.step,
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
         "seed": args.seed,
         "truncation": args.truncation,
     }
-    default = model.run_dir / "evaluation" / f"step_{model.step}-{datetime.datetime.now():%Y%m%d-%H%M%S}.json"
+    now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    if exported:
+        default = Path(f"evaluation-{now}.json")
+    else:
+        default = model.run_dir / "evaluation" / f"step_{model.step}-{now}.json"
     if args.heldout is not None:
         heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
     else:
@@ -151,8 +157,8 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         output or default,
         heldout,
         training=dataset_source(dataset, MOST_REALS) if split == "holdout" else None,
-        run_dir=model.run_dir,
-        critic=critic,
+        run_dir=None if exported else model.run_dir,
+        critic=None if exported else critic,
         conditional=bool(model.class_names),
         card=_card_facts(model, dataset),
     )
@@ -177,7 +183,7 @@ def _card_facts(model: Any, dataset: Any) -> dict[str, Any]:
             "step": model.step,
             "conditional": bool(model.class_names),
             "generator_parameters": _size(model.params),
-            "critic_parameters": _size(model.critic[1]),
+            "critic_parameters": None if model.critic is None else _size(model.critic[1]),
         },
     }
 

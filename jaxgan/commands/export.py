@@ -3,8 +3,8 @@
     jaxgan export --checkpoint runs/digits --output digits-generator
 
 The folder holds the program for CPU, CUDA and TPU (StableHLO), the weights (safetensors), the configuration, a card and
-a loader that needs jax and numpy. Prints the files written. Exit status: 0 success, 2 wrong input (one line on stderr,
-nothing written), 1 anything else.
+a loader that needs jax and numpy; `jaxgan generate --checkpoint` reads it back. Prints the files written.
+Exit status: 0 success, 2 wrong input (one line on stderr, nothing written), 1 anything else.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def parser() -> cli.ArgumentParser:
     cli.add_model_flags(own)
     add("--output", required=True, type=cli.path, help="folder for the files; it must not hold any")
     add("--overwrite", action="store_true", help="replace files that exist")
+    add("--half", action="store_true", help="round the parameters to float16: half the size, nearly the same samples")
+    add("--no_program", action="store_true", help="leave out the program and its loader: for jaxgan alone")
     return own
 
 
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if args.config:
         load_config(args.config)  # For what it adds to the registries: the config is the run's own.
-    for path in export_model(load_trained_model(args.checkpoint, args.step), args.output, args.overwrite):
+    model = load_trained_model(args.checkpoint, args.step)
+    options = {"with_program": not args.no_program, "half": args.half}
+    for path in export_model(model, args.output, args.overwrite, **options):
         print(path)
     return 0

@@ -2,6 +2,7 @@
 
     jaxgan generate --checkpoint runs/digits --output_dir out --num_samples 25 --formats grid,npy
     jaxgan generate --checkpoint runs/digits --output_dir out --interpolate --num_steps 10
+    jaxgan generate --checkpoint hf://ORGANISATION/NAME --output_dir out
 
 The same checkpoint, seed and count give the same bytes on the same device. Exit status: 0 success, 2 wrong input (one
 line on stderr, nothing written), 1 anything else.
@@ -25,7 +26,12 @@ def parser() -> cli.ArgumentParser:
     own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
     add = own.add_argument
     cli.add_model_flags(own)
-    add("--output_dir", type=cli.path, help="folder for the files (default: CHECKPOINT/generated/<time>)")
+    add(
+        "--output_dir",
+        type=cli.path,
+        help="folder for the files (default: CHECKPOINT/generated/<time>; of an export"
+        " generated/<name>-<time> in the current folder)",
+    )
     add("--num_samples", type=cli.whole(1, cli.MOST_SAMPLES), default=25, help="how many (default: 25)")
     add(
         "--labels", metavar="A,B", help="classes to make, by name or number, in turn (default: all; conditional models)"
@@ -94,7 +100,9 @@ def generate_files(args: Namespace) -> list[Path]:
         samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation)
         shown, stem = sample_labels(model, args.num_samples, labels), "sample"
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    folder = Path(args.output_dir) if args.output_dir else model.run_dir / "generated" / now
+    # An exported model may lie in a package or a cache, where nobody looks.
+    default = model.run_dir / "generated" / now if model.critic else Path("generated") / f"{model.run_dir.name}-{now}"
+    folder = Path(args.output_dir) if args.output_dir else default
     formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
     strip = folder / "interpolation_strip.png" if args.interpolate and "grid" in formats else None
     if strip is None:
@@ -115,7 +123,7 @@ def generate_files(args: Namespace) -> list[Path]:
             affine=model.affine,
             spacing=model.spacing,
             provenance={
-                "run": model.run_dir.name,
+                "run": model.name,
                 "step": model.step,
                 "seed": args.seed,
                 "data": model.data_fingerprint,

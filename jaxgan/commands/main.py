@@ -17,6 +17,7 @@ COMMANDS = {
     "prepare": ("jaxgan.commands.prepare_data", "prepare images, volumes and slides, or check what was prepared"),
     "benchmark": ("jaxgan.commands.benchmark", "time an iteration of a preset"),
     "export": ("jaxgan.commands.export", "write a trained generator as a folder that needs only jax"),
+    "share": ("jaxgan.commands.share", "lay a trained generator out for the Hugging Face Hub, and upload it"),
     "launch": ("jaxgan.commands.launch", "start several processes of one job on this machine"),
     "report": ("jaxgan.commands.report", "draw a run's figures and its report anew"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from jax import export
 
 import jaxgan
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.inference.exported import CONFIG, WEIGHTS, named
 from jaxgan.inference.trained_model import TrainedModel
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -38,13 +41,22 @@ if __name__ == "__main__":  # python load.py: 4 samples into samples.npy
 '''
 
 
-def export_model(model: TrainedModel, output: str | os.PathLike, overwrite: bool = False) -> list[Path]:
+def export_model(
+    model: TrainedModel,
+    output: str | os.PathLike,
+    overwrite: bool = False,
+    *,
+    with_program: bool = True,
+    half: bool = False,
+) -> list[Path]:
     """Writes `model.stablehlo`, `weights.safetensors`, `config.json`, `model_card.md` and `load.py`.
 
     Args:
       model: from `load_trained_model`.
       output: folder of the files; it must not exist, or be empty.
       overwrite: write into a folder that holds files, in place of those of the same names.
+      with_program: False leaves out `model.stablehlo` and `load.py`: then only jaxgan can read the folder.
+      half: round the parameters to float16; the program computes with the rounded ones too.
 
     Returns:
       the files written.
@@ -52,24 +64,58 @@ def export_model(model: TrainedModel, output: str | os.PathLike, overwrite: bool
     Raises:
       InputError: the folder holds files and `overwrite` is False, or cannot be written; nothing is written then.
     """
+    check_output(output, overwrite)
+    # All is made before the first byte is written: what fails leaves no folder behind.
+    return write_folder(output, contents(model, with_program, half), overwrite)
+
+
+def check_output(output: str | os.PathLike, overwrite: bool) -> None:
+    """Raises `InputError` unless the folder can be written to: new or empty, or `overwrite`."""
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output {folder} is a file: give a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"--output {folder} exists: give another folder, or --overwrite")
-    # All is made before the first byte is written: what fails leaves no folder behind.
-    contents = {
-        "model.stablehlo": bytes(program(model).serialize()),
-        "weights.safetensors": safetensors_bytes(named_weights(model), {"jaxgan": json.dumps(_facts(model))}),
-        "config.json": (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
-        "model_card.md": model_card(model).encode(),
-        "load.py": _loader(model).encode(),
-    }
-    paths = [folder / name for name in contents]
+
+
+def write_folder(output: str | os.PathLike, files: dict[str, bytes], overwrite: bool) -> list[Path]:
+    """Writes all files of a folder or none; returns their paths."""
+    paths = [Path(output) / name for name in files]
     with atomic_files(paths, overwrite) as temporary:
-        for path, content in zip(temporary, contents.values(), strict=True):
+        for path, content in zip(temporary, files.values(), strict=True):
             path.write_bytes(content)
     return paths
+
+
+def contents(model: TrainedModel, with_program: bool = True, half: bool = False) -> dict[str, bytes]:
+    """The files of an export by name; see `export_model`."""
+    weights = named({"params": model.params, "stats": model.stats})
+    if half:
+        weights = {name: _halved(name, leaf) for name, leaf in weights.items()}
+        rounded = {name: leaf for name, leaf in weights.items() if name.startswith("params/")}
+        leaves = [jnp.asarray(leaf, jnp.float32) for leaf in rounded.values()]
+        model = dataclasses.replace(model, params=jax.tree.unflatten(jax.tree.structure(model.params), leaves))
+    # The library takes an array's memory as it lies.
+    plain = {name: np.require(leaf, requirements="C") for name, leaf in weights.items()}
+    files = {
+        WEIGHTS: safetensors.numpy.save(plain, {"jaxgan": json.dumps(_facts(model))}),
+        CONFIG: (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
+        "model_card.md": model_card(model, with_program).encode(),
+    }
+    if with_program:
+        files["model.stablehlo"] = bytes(program(model).serialize())
+        files["load.py"] = _loader(model).encode()
+    return files
+
+
+def _halved(name: str, leaf: np.ndarray) -> np.ndarray:
+    """A parameter as float16; running statistics are few, and may be beyond its range."""
+    if not name.startswith("params/"):
+        return leaf
+    rounded = np.asarray(leaf).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise InputError(f"the parameter {name} is beyond float16: leave --half out")
+    return rounded
 
 
 def program(model: TrainedModel) -> export.Exported:
@@ -95,37 +141,11 @@ def program(model: TrainedModel) -> export.Exported:
     return export.export(jax.jit(generate), platforms=PLATFORMS)(latents, *labels)
 
 
-def named_weights(model: TrainedModel) -> dict[str, np.ndarray]:
-    """The averaged parameters and statistics by path: `params/dense/kernel`, `stats/...`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path({"params": model.params, "stats": model.stats})
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
-
-
-def safetensors_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    """A safetensors file: the length of a JSON header, the header, the arrays little-endian one after the other.
-
-    Written here, since the format is these few lines and the base install has no need of the library otherwise.
-    """
-    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
-    header: dict[str, Any] = {"__metadata__": metadata}
-    parts, end = [], 0
-    for name, array in tensors.items():
-        # `reshape`, because ascontiguousarray gives a scalar an axis.
-        part = np.ascontiguousarray(array).reshape(array.shape).tobytes()
-        header[name] = {
-            "dtype": names[array.dtype.name], "shape": list(array.shape), "data_offsets": [end, end + len(part)]
-        }  # fmt: skip
-        parts.append(part)
-        end += len(part)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # The arrays begin at a multiple of 8 bytes.
-    return len(text).to_bytes(8, "little") + text + b"".join(parts)
-
-
 def _facts(model: TrainedModel) -> dict[str, Any]:
     """What a sample means, beside the configuration; in the header of the weights."""
     return {
         "version": jaxgan.__version__,
+        "run": model.name,
         "step": model.step,
         "scaling": model.scaling.to_dict(),
         "class_names": list(model.class_names),
@@ -149,13 +169,14 @@ def _loader(model: TrainedModel) -> str:
     return text
 
 
-def model_card(model: TrainedModel) -> str:
+def model_card(model: TrainedModel, with_program: bool = True) -> str:
     """A short card in Markdown: what the samples are, what they mean, and how the model was made."""
     config, scaling = model.config, model.scaling
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.class_names)) or "none (unconditional)"
     spacing = " x ".join(f"{side:g}" for side in model.spacing) + " mm" if model.spacing else "not known"
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
-    return f"""# {model.run_dir.name}
+    runs = f"`load.py` runs `model.stablehlo` (made by `jax.export` for {', '.join(PLATFORMS)}) without jaxgan; "
+    return f"""# {model.name}
 
 A generator of synthetic images, trained with jaxgan {jaxgan.__version__}. Its samples are not measurements.
 
@@ -169,9 +190,21 @@ A generator of synthetic images, trained with jaxgan {jaxgan.__version__}. Its s
 | networks | generator `{config.generator.network}`, critic `{config.critic.network}`; {weights:,} parameters sampled |
 | game | `{config.objective.loss}`, penalty `{config.objective.penalty}`, {config.objective.n_critic} critic updates |
 | iteration | {model.step:,}; the exponential moving average of the generator's weights |
-| evaluation | see the run's `report.html`; none is stated here |
+| evaluation | {"below" if (found := _evaluation(model)) else "none is stated here"} |
 | licence | not stated: the owner of the data and of the model chooses it |
 
-`load.py` runs `model.stablehlo` (made by `jax.export` for {", ".join(PLATFORMS)}) without jaxgan; `weights.safetensors`
-has the same weights by name, and what is in this table in its header; `config.json` is the configuration of the run.
-"""
+{runs if with_program else ""}`weights.safetensors` has the weights by name, and what is in
+this table in its header; `config.json` is the run's configuration. `jaxgan generate --checkpoint` takes the folder.
+{found}"""
+
+
+def _evaluation(model: TrainedModel) -> str:
+    """What `evaluate --card` wrote of this step into the run's folder, without its title and local paths; else ""."""
+    try:
+        lines = (model.run_dir / "model_card.md").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    if not any(line.startswith("- Checkpoint: ") and line.endswith(f" step {model.step:,}") for line in lines):
+        return ""
+    kept = [line for line in lines[1:] if not line.startswith(("- Checkpoint: ", "- Name: "))]
+    return "\n## Evaluation\n\n" + "\n".join(line.replace("## ", "### ", 1) for line in kept).strip() + "\n"

@@ -20,6 +20,8 @@ from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.growth import Growth
 from jaxgan.gan.state import ApplyFn
+from jaxgan.inference.exported import fill, is_export, read_export
+from jaxgan.inference.locations import locate
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
 
@@ -33,20 +35,23 @@ class TrainedModel:
       scaling: how [-1, 1] maps to the original units.
       class_names: one a class; empty when the generator takes no labels.
       step: iterations it was trained for.
-      run_dir: the run's folder.
+      name: of the run.
+      run_dir: the run's folder, or that of an exported generator.
       data_fingerprint: of the data it was trained on.
       affine: 4x4 matrix from array indices to RAS+ world coordinates of volumes, or None.
       spacing: mm along each spatial axis, or None where it is not known.
       generator: the network as a pure function.
       params: its averaged parameters.
       stats: its averaged running statistics.
-      critic: the critic that it was trained against, with its parameters and running statistics.
+      critic: the critic that it was trained against, with its parameters and running statistics; None of an exported
+        generator, which has none.
     """
 
     config: Config
     scaling: Scaling
     class_names: tuple[str, ...]
     step: int
+    name: str
     run_dir: Path
     data_fingerprint: str
     affine: np.ndarray | None
@@ -54,25 +59,29 @@ class TrainedModel:
     generator: ApplyFn
     params: Any
     stats: Any
-    critic: tuple[ApplyFn, Any, Any]
+    critic: tuple[ApplyFn, Any, Any] | None
 
 
 def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> TrainedModel:
-    """The generator of a checkpoint.
+    """The generator of a checkpoint, or an exported one.
 
     Args:
-      path: a run's folder, its `checkpoints` folder, or one step's folder in it.
+      path: a run's folder, its `checkpoints` folder, or one step's folder in it; a folder that `jaxgan export` wrote,
+        `demo:NAME` or `hf://ORGANISATION/NAME[@REVISION]`.
       step: "best" (by the run's `best_metric`; the latest while no epoch has ended), "latest", or a step number.
 
     Raises:
-      InputError: no such run or step, or no readable checkpoint.
+      InputError: no such run, model or step, or no readable checkpoint.
 
     Example:
       >>> model = load_trained_model("runs/digits", step="latest")
       >>> model.step, model.scaling.low, model.scaling.high
       (1, 0.0, 255.0)
     """
-    run_dir, number, best = find(path, step)
+    folder = locate(path)
+    if is_export(folder):
+        return _load_export(folder, step)
+    run_dir, number, best = find(folder, step)
     with Checkpoints(run_dir) as checkpoints:
         if number is None:
             number, arrays, record = checkpoints.read_newest()
@@ -107,6 +116,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         scaling=Scaling.from_dict(record["data"]["scaling"]),
         class_names=class_names if config.critic.conditioning != "none" else (),
         step=number,
+        name=run_dir.name,
         run_dir=run_dir,
         data_fingerprint=record["data"]["fingerprint"],
         affine=None if affine is None else np.asarray(affine),
@@ -115,6 +125,36 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         params=state.ema_params,
         stats=state.ema_stats,
         critic=(critic, state.critic.params, state.critic.stats),
+    )
+
+
+def _load_export(folder: Path, step: str | int) -> TrainedModel:
+    exported = read_export(folder)
+    if str(step) not in ("best", "latest", str(exported.step)):
+        raise InputError(f"--step {step}: {folder} is an exported generator of step {exported.step} alone")
+    generator: ApplyFn  # set by build
+
+    def build():
+        nonlocal generator
+        gan, state = build_gan(exported.config, len(exported.class_names))
+        generator = gan.generator
+        return {"params": state.ema_params, "stats": state.ema_stats}
+
+    weights = fill(jax.eval_shape(build), exported)
+    return TrainedModel(
+        config=exported.config,
+        scaling=exported.scaling,
+        class_names=exported.class_names,
+        step=exported.step,
+        name=exported.name,
+        run_dir=folder,
+        data_fingerprint=exported.data_fingerprint,
+        affine=exported.affine,
+        spacing=exported.spacing,
+        generator=generator,
+        params=weights["params"],
+        stats=weights["stats"],
+        critic=None,
     )
 
 
@@ -163,8 +203,10 @@ def critic_scores(model: TrainedModel, images: np.ndarray, labels: np.ndarray | 
       labels: classes `[N]`; conditional models only.
 
     Raises:
-      InputError: the critic of a growing network is not yet at the full side.
+      InputError: the critic of a growing network is not yet at the full side, or the model is an exported one.
     """
+    if model.critic is None:
+        raise InputError(f"{model.run_dir}: is an exported generator, without its critic: give the run")
     apply, params, stats = model.critic
     growth = Growth.of(model.config)
     if growth is not None and growth.stage(max(0, model.step - 1)) < growth.stages - 1:

@@ -106,7 +106,8 @@ def _model(record: Mapping[str, Any], run_dir: Path) -> Section:
     if model is None:
         return Section("Model", (f"Not known: the samples of {record.get('generated', 'a folder')} were judged",))
     lines.append(f"Checkpoint: {record['checkpoint']}, step {model['step']:,}")
-    lines.append(f"Parameters: generator {model['generator_parameters']:,}, critic {model['critic_parameters']:,}")
+    critic = "" if model["critic_parameters"] is None else f", critic {model['critic_parameters']:,}"
+    lines.append(f"Parameters: generator {model['generator_parameters']:,}{critic}")
     lines.append("Conditional: a sample's class is asked for" if model["conditional"] else "Unconditional")
     config = _read(run_dir / "config.json")
     for section, fields in (

@@ -261,6 +261,8 @@ def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int
     else:
         run_dir = path.parent if path.name == FOLDER else path
     folder = run_dir / FOLDER
+    if not folder.is_dir() and (path / "weights.safetensors").is_file():
+        raise InputError(f"{path} is an exported generator, without critic and optimizer: give the run's own folder")
     if not folder.is_dir():
         raise InputError(f"{path} is not a run with checkpoints: give the folder of a run (what --workdir named)")
     steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())

@@ -1,0 +1,81 @@
+"""Where a model lies: a folder, a model inside this package (`demo:NAME`), or one on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from jaxgan.errors import InputError, one_line
+from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export
+
+DEMO, HUB = "demo:", "hf://"
+# Small exported generators that come with the package, a folder each.
+DEMO_MODELS = Path(__file__).parents[1] / "demo_models"
+_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+
+
+def locate(checkpoint: str | os.PathLike) -> Path:
+    """The folder of what `--checkpoint` names; a model of the hub is fetched into the hub's own cache.
+
+    Args:
+      checkpoint: a path, `demo:NAME`, or `hf://ORGANISATION/NAME[@REVISION]`.
+
+    Raises:
+      InputError: there is no such model, or it cannot be fetched.
+    """
+    text = os.fspath(checkpoint)
+    if text.startswith(DEMO):
+        return _demo(text.removeprefix(DEMO))
+    if text.startswith(HUB):
+        return _fetch(text)
+    return Path(text)
+
+
+def demo_names() -> list[str]:
+    """The models inside the package."""
+    return sorted(folder.name for folder in DEMO_MODELS.glob("*") if is_export(folder))
+
+
+def repository(address: str) -> tuple[str, str | None]:
+    """`hf://org/name@revision` as ("org/name", "revision"), the revision None where there is none.
+
+    Raises:
+      InputError: it is no such address.
+    """
+    found = _REPOSITORY.fullmatch(address.removeprefix(HUB)) if address.startswith(HUB) else None
+    if found is None:
+        raise InputError(f"{address}: is no repository of the hub: write hf://ORGANISATION/NAME or .../NAME@REVISION")
+    return found[1], found[2]
+
+
+def _demo(name: str) -> Path:
+    names = demo_names()
+    if name in names:
+        return DEMO_MODELS / name
+    near = difflib.get_close_matches(name, names, n=1)
+    way_out = f"did you mean {DEMO}{near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    raise InputError(f"--checkpoint {DEMO}{name}: no such model comes with jaxgan: {way_out}")
+
+
+def _fetch(address: str) -> Path:
+    name, revision = repository(address)
+    hub = import_hub(address)
+    try:
+        # Nothing else of the repository: the program and its loader are for those without jaxgan.
+        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
+    except Exception as error:  # Many kinds: no such repository or revision, no access, no network.
+        raise InputError(f"{address}: cannot be fetched ({type(error).__name__}: {one_line(error)[:300]})") from None
+    if not is_export(folder):
+        raise InputError(f"{address}: holds no {WEIGHTS}: it is no generator that 'jaxgan share' wrote")
+    return folder
+
+
+def import_hub(purpose: str):
+    """The library `huggingface_hub`; raises `InputError` without it."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise InputError(f"{purpose}: needs huggingface_hub: pip install 'jaxgan[hub]'") from None
+    return huggingface_hub
