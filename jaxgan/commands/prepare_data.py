@@ -22,6 +22,7 @@ from typing import Any
 from jaxgan.commands import cli
 from jaxgan.data.listing import medmnist
 from jaxgan.data.listing.archives import list_idx, list_npz
+from jaxgan.data.listing.bids import list_bids
 from jaxgan.data.listing.collection import Collection, group_by_table, list_folder
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import identifier
@@ -38,7 +39,7 @@ KINDS = {
     "folder": "images in a folder, classes in sub-folders",
     "idx": "MNIST and its family",
     "npz": "MedMNIST archives, also by name (pathmnist, pathmnist_64, ...), npz and npy stacks",
-    "volumes": "NIfTI, npy or TIFF volumes in a folder, classes in sub-folders",
+    "volumes": "NIfTI, DICOM, npy or TIFF volumes in a folder, classes in sub-folders; or a BIDS dataset",
     "slides": "patches with tissue from whole-slide TIFF or SVS",
 }
 
@@ -95,6 +96,8 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     else:
         add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
         if kind == "volumes":
+            add("--bids", action="store_true", help="a BIDS dataset; subjects stay on one side of a split")
+            add("--suffix", default="T1w", help="with --bids, of the volumes to take: T1w, T2w, ... (default: T1w)")
             add("--spacing", help="in mm, auto (one for all, by which the largest fits --size) or none; default: auto")
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
         add("--pad_value", type=cli.finite, help="value of padding; default: the image's background")
@@ -102,7 +105,7 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
         add("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
     if kind in ("folder", "volumes", "slides"):
         add("--labels", type=cli.path, help="CSV table: file name, class")
-        add("--label_column", help="of the table; default: its second")
+        add("--label_column", help="of the table; default: its second. With --bids, of participants.tsv")
     if kind in ("folder", "slides"):
         add("--stain_normalise", action="store_true", help="bring H&E stains to one appearance (Macenko)")
     if kind == "npz":
@@ -123,7 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if flags["name"] is not None and not flags["name"]:
         own.error("--name is empty: give the dataset a name, or leave the flag out")
-    if flags.get("label_column") is not None and flags.get("labels") is None:
+    bids = flags["suffix"] if flags.get("bids") else None
+    if bids is not None and flags["labels"] is not None:
+        own.error("--labels does not go with --bids: name a column of participants.tsv with --label_column")
+    if flags.get("label_column") is not None and flags.get("labels") is None and bids is None:
         own.error("--label_column names a column of the table --labels, which is missing: give both")
 
     def take(record: type) -> Any:
@@ -140,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         label_table=flags.get("labels"),
         label_column=flags.get("label_column"),
         spatial_rank=flags.get("spatial_rank"),
+        bids=bids,
         conversion=take(Conversion),
         policy=take(Policy),
         cutting=take(Cutting) if kind == "slides" else None,
@@ -159,6 +166,7 @@ def prepare_source(
     label_table: str | None = None,
     label_column: str | None = None,
     spatial_rank: int | None = None,
+    bids: str | None = None,
     conversion: Conversion,
     policy: Policy,
     cutting: Cutting | None = None,
@@ -173,7 +181,8 @@ def prepare_source(
       name: of the dataset; None: from the source's name.
       labelled: see `collection.list_folder`.
       label_table: CSV file with a column of file names and one of classes.
-      label_column: of the table; None: its second.
+      label_column: of the table; None: its second. With `bids`, of participants.tsv.
+      bids: with kind "volumes", the suffix of the volumes to take from a BIDS dataset; None: a plain folder.
       spatial_rank: with kind "npz", where a shape fits images and volumes.
       conversion: how an image becomes a sample.
       policy: choices about the whole set.
@@ -192,7 +201,12 @@ def prepare_source(
     if label_table is not None and kind not in ("folder", "volumes", "slides"):
         raise InputError(f"labels={label_table}: {kind} sources carry their own labels; leave the table out")
     labels = None if label_table is None else read_labels(Path(label_table), label_column)
-    collection = _list(kind, path, labelled, labels, spatial_rank, cutting, progress)
+    if bids is not None:
+        if labelled and label_column is None:
+            raise InputError("labelled: classes of BIDS data are a column of participants.tsv: give --label_column")
+        collection = list_bids(path, bids, None if labelled is False else label_column)
+    else:
+        collection = _list(kind, path, labelled, labels, spatial_rank, cutting, progress)
     if label_table is not None and kind != "slides" and policy.group in read_header(Path(label_table)):
         subjects = read_labels(Path(label_table), policy.group)
         collection = group_by_table(collection, policy.group, subjects)

@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxgan.data.readers import SUFFIXES, VOLUME_SUFFIXES, Decoded, read_file, suffix_of
+from jaxgan.data.listing.series import Grouping, is_dicom
+from jaxgan.data.readers import SUFFIXES, VOLUME_SUFFIXES, Decoded, format_of, suffix_of
 from jaxgan.errors import InputError
 
 CACHE_SUFFIX = ".jaxgan"
@@ -44,7 +45,7 @@ class Collection:
       class_names: one a label; empty without labels.
       files: every file that the samples come from; their content is the source's identity.
       ignored: `(file, reason)` of what lies in the source but is no image.
-      grouped_by: the column of a table that the groups of all entries are from, or "".
+      grouped_by: the column of a table or the field of the files that the groups of the entries are from, or "".
     """
 
     root: Path
@@ -81,7 +82,7 @@ def list_folder(
     for path in walk(root, ignored):
         if path.name.startswith("."):
             ignored.append((str(path), "hidden file"))
-        elif suffix_of(path) in SUFFIXES:
+        elif format_of(path) in SUFFIXES:
             files.append(path)
         else:
             ignored.append((str(path), f"not an image format ({suffix_of(path) or 'no suffix'})"))
@@ -104,13 +105,21 @@ def list_folder(
     if odd := [name for name in class_names if not name.isprintable()]:
         raise InputError(f"{root}: class name {odd[0]!a} has characters that no file can list; rename the folder")
     index = {name: i for i, name in enumerate(class_names)}
+    grouping = Grouping(spatial_rank, ignored)
     splits = {
         split: [
-            Entry(str(path), _reader(path, spatial_rank), index[classes[path]] if labelled else None) for path in paths
+            Entry(
+                str(unit.paths[0]),
+                unit.reader(spatial_rank),
+                index[classes[unit.paths[0]]] if labelled else None,
+                unit.group,
+            )
+            for unit in grouping.units(paths)
         ]
         for split, (_, paths) in groups.items()
     }
-    return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored))
+    by = "PatientID" if grouping.by_patient else ""
+    return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored), by)
 
 
 def group_by_table(collection: Collection, column: str, subjects: dict[str, str]) -> Collection:
@@ -179,10 +188,6 @@ def guess_rank(root: Path) -> int:
     return 2
 
 
-def _reader(path: Path, spatial_rank: int) -> Callable[[], list[Decoded]]:
-    return lambda: read_file(path, spatial_rank)
-
-
 def _group_by_split(root: Path, files: list[Path]) -> dict[str, tuple[Path, list[Path]]]:
     """`{split: (its folder, its files)}`."""
     tops = {path.relative_to(root).parts[0] if path.parent != root else "" for path in files}
@@ -202,5 +207,7 @@ def _class_of(path: Path, parts: tuple[str, ...], labels: dict[str, str] | None)
 
 
 def _look_up(path: Path, table: dict[str, str]) -> str:
+    """A file's entry in a table, by its name without or with suffix; of a slice, also by its folder's."""
     path = path.with_name(unicodedata.normalize("NFC", path.name))  # macOS writes u and two dots, tables ü
-    return table.get(path.name[: len(path.name) - len(suffix_of(path))], table.get(path.name, ""))
+    found = table.get(path.name[: len(path.name) - len(suffix_of(path))], table.get(path.name, ""))
+    return found if found or not is_dicom(path) else table.get(path.parent.name, "")

@@ -60,7 +60,10 @@ def divide(
     trained = {_unit(entry) for entry in collection.splits.get("train", [])}
     if both := sorted(held & trained):
         raise InputError(f"holdout={holdout!r}: {both[0]!r} is in {name!r} and in 'train'; move all of it to one side")
-    by = "subject" if group else "slide" if any(entry.group for entry in collection.splits[name]) else "file"
+    if group or collection.grouped_by:
+        by = "subject"
+    else:
+        by = "slide" if any(entry.group for entry in collection.splits[name]) else "file"
     return collection, {"split": name, "asked": holdout, "by": by, "group": group, "groups": len(held)}
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxgan.data.readers import arrays, nifti, raster, tiff
+from jaxgan.data.readers import arrays, dicom, nifti, raster, tiff
 from jaxgan.data.readers.decoded import Decoded
 from jaxgan.errors import InputError
 
-__all__ = ["READERS", "SUFFIXES", "VOLUME_SUFFIXES", "Decoded", "check_regular", "read_file", "suffix_of"]
+__all__ = [
+    "READERS",
+    "SUFFIXES",
+    "VOLUME_SUFFIXES",
+    "Decoded",
+    "check_regular",
+    "format_of",
+    "read_file",
+    "read_series",
+    "suffix_of",
+]
 
 # By suffix: what errors call the format, and `(path, spatial_rank) -> [Decoded]`.
 READERS: dict[str, tuple[str, Callable[[Path, int], list[Decoded]]]] = {
@@ -18,6 +28,7 @@ READERS: dict[str, tuple[str, Callable[[Path, int], list[Decoded]]]] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), ("picture", raster.read)),
     **dict.fromkeys((".npy", ".npz"), ("NumPy file", arrays.read)),
     **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", nifti.read)),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), ("DICOM", dicom.read)),
 }
 SUFFIXES = READERS.keys()
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
@@ -29,11 +40,17 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
+def format_of(path: Path) -> str:
+    """The suffix that says how a file is read: its own, or ".dcm" of a DICOM file that has none of ours."""
+    suffix = suffix_of(path)
+    return ".dcm" if suffix not in READERS and dicom.is_dicom(path) else suffix
+
+
 def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
     """Decodes one file.
 
     Args:
-      path: a file with one of `SUFFIXES`.
+      path: a file with one of `SUFFIXES`, or a DICOM file.
       spatial_rank: 2 for images, 3 for volumes; it decides what the axes of a multi-page file mean.
 
     Returns:
@@ -43,12 +60,24 @@ def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
       InputError: one line that names the file, what is wrong with it and the way out.
     """
     check_regular(path)
-    suffix = suffix_of(path)
+    suffix = format_of(path)
     if suffix not in READERS:
         raise InputError(f"{path}: unknown format {suffix or 'without suffix'}; known: {' '.join(sorted(SUFFIXES))}")
     kind, reader = READERS[suffix]
+    return _decode(path, kind, lambda: reader(path, spatial_rank))
+
+
+def read_series(paths: Sequence[Path]) -> list[Decoded]:
+    """Decodes the files of one DICOM series as one volume; raises as `read_file`."""
+    for path in paths:
+        check_regular(path)
+    return _decode(paths[0], "DICOM series", lambda: dicom.read_series(paths))
+
+
+def _decode(path: Path, kind: str, read: Callable[[], list[Decoded]]) -> list[Decoded]:
+    """What a reader gives; whatever it raises as one line."""
     try:
-        return reader(path, spatial_rank)
+        return read()
     except InputError:
         raise
     except MemoryError:
