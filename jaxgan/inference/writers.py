@@ -24,10 +24,11 @@ from jaxgan import pictures
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.inference import dicom_file
 from jaxgan.inference.formats import FORMATS
 from jaxgan.pictures import flatten_volumes, to_uint8
 
-_IN_UNITS = ("tiff_units", "ome", "nifti")
+_IN_UNITS = ("tiff_units", "ome", "nifti", "dicom")
 _DESCRIBED = ("run", "step", "seed", "sample")  # in the 80 bytes of a NIfTI's `descrip`
 
 
@@ -58,9 +59,11 @@ def write_samples(
     | `ome` | `sample_00000.ome.tif` ... | OME-TIFF, float32, the data's original units |
     | `npy` | `samples.npy` | float32, raw [-1, 1], `[N, ..., C]` |
     | `nifti` | `sample_00000.nii.gz` ... | float32, the data's original units, volumes only |
+    | `dicom` | `sample_00000.dcm` ... | 16 bits with a rescale slope to the original units, or RGB of 8 bits |
 
-    TIFF and NIfTI files state the size of a pixel where it is known, and where they come from: `provenance`, the number
-    of the sample and the scaling, as JSON in ImageJ's "Info", OME's description or a NIfTI comment.
+    TIFF, NIfTI and DICOM files state the size of a pixel where it is known, and where they come from: `provenance`, the
+    number of the sample and the scaling, as JSON in ImageJ's "Info", OME's description, a NIfTI comment or DICOM's
+    derivation description.
 
     With labels, the class's name (`_tumour`, or `_class3` where classes are only numbered) stands after the number, and
     `samples_labels.csv` lists number, class and name.
@@ -113,6 +116,16 @@ def write_samples(
                 plan[f"{number}.nii.gz"] = partial(
                     _write_nifti, sample=sample, scaling=scaling, affine=affine, spacing=spacing, origin=origin
                 )
+            elif form == "dicom":
+                assert scaling is not None  # see _check
+                plan[f"{number}.dcm"] = partial(
+                    dicom_file.write_dicom,
+                    sample=sample,
+                    scaling=scaling,
+                    affine=affine,
+                    spacing=spacing,
+                    origin=origin,
+                )
             elif form == "ome":
                 assert scaling is not None  # see _check
                 plan[f"{number}.ome.tif"] = partial(
@@ -141,6 +154,10 @@ def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None,
         raise InputError(f"samples have shape {samples.shape}: {pictures.SHAPES}")
     if "nifti" in formats and samples.ndim != 5:
         raise InputError("--formats: nifti holds volumes, these samples are images: use tiff_units")
+    if "dicom" in formats:
+        dicom_file.library()
+        if samples.shape[-1] not in (1, 3):
+            raise InputError(f"--formats: dicom holds gray or RGB, not {samples.shape[-1]} channels: use ome or npy")
     if labels is not None and len(labels) != len(samples):
         raise InputError(f"--labels: {len(labels)} labels for {len(samples)} samples, give one a sample")
     if not np.isfinite(samples).all():
