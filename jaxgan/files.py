@@ -17,13 +17,16 @@ from typing import Any
 from jaxgan import ending
 from jaxgan.errors import InputError
 
+# Formats of one image that are folders on the disk.
+FOLDERS = (".zarr",)
+
 
 @contextlib.contextmanager
 def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) -> Iterator[list[Path]]:
     """Yields one temporary path per target; moves all into place when the block succeeds, else removes them.
 
     Args:
-      targets: the files to make; their folders are made too.
+      targets: the files to make; their folders are made too. One that ends with `.zarr` is a folder itself.
       overwrite: replace files that exist.
 
     Raises:
@@ -32,7 +35,7 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
     """
     paths = [Path(target) for target in targets]
     for target in paths:
-        if target.is_dir():
+        if target.is_dir() and target.suffix not in FOLDERS:
             raise InputError(f"{target} is a folder: give a file name")
         if target.exists() and not overwrite:
             raise InputError(f"{target} exists: give another output folder, or --overwrite")
@@ -46,7 +49,13 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
             _remove_left_once(target.parent)
         yield temporary
         for source, target in zip(temporary, paths, strict=True):
-            os.replace(source, target)
+            if target.is_dir():
+                old = target.with_name(f".tmp-{_mark()}-old")
+                os.rename(target, old)
+                os.rename(source, target)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                os.replace(source, target)
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write to {paths[0].parent}: {reason}; give another folder") from error
@@ -54,6 +63,7 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
         for source in temporary:
             with contextlib.suppress(OSError):
                 source.unlink()
+            shutil.rmtree(source, ignore_errors=True)
         stack.close()
 
 

@@ -24,11 +24,11 @@ from jaxgan import pictures
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.inference import dicom_file
+from jaxgan.inference import dicom_file, zarr_store
 from jaxgan.inference.formats import FORMATS
 from jaxgan.pictures import flatten_volumes, to_uint8
 
-_IN_UNITS = ("tiff_units", "ome", "nifti", "dicom")
+_IN_UNITS = ("tiff_units", "ome", "nifti", "dicom", "zarr")
 _DESCRIBED = ("run", "step", "seed", "sample")  # in the 80 bytes of a NIfTI's `descrip`
 
 
@@ -60,10 +60,11 @@ def write_samples(
     | `npy` | `samples.npy` | float32, raw [-1, 1], `[N, ..., C]` |
     | `nifti` | `sample_00000.nii.gz` ... | float32, the data's original units, volumes only |
     | `dicom` | `sample_00000.dcm` ... | 16 bits with a rescale slope to the original units, or RGB of 8 bits |
+    | `zarr` | `sample_00000.ome.zarr` ... | OME-Zarr (folders), float32, the data's original units |
 
-    TIFF, NIfTI and DICOM files state the size of a pixel where it is known, and where they come from: `provenance`, the
-    number of the sample and the scaling, as JSON in ImageJ's "Info", OME's description, a NIfTI comment or DICOM's
-    derivation description.
+    TIFF, NIfTI, DICOM and OME-Zarr files state the size of a pixel where it is known, and where they come from:
+    `provenance`, the number of the sample and the scaling, as JSON in ImageJ's "Info", OME's description, a NIfTI
+    comment, DICOM's derivation description or OME-Zarr's attributes.
 
     With labels, the class's name (`_tumour`, or `_class3` where classes are only numbered) stands after the number, and
     `samples_labels.csv` lists number, class and name.
@@ -126,6 +127,15 @@ def write_samples(
                     spacing=spacing,
                     origin=origin,
                 )
+            elif form == "zarr":
+                assert scaling is not None  # see _check
+                plan[f"{number}.ome.zarr"] = partial(
+                    zarr_store.write_zarr,
+                    values=scaling.restore(sample).astype(np.float32),
+                    window=(float(scaling.low), float(scaling.high)),
+                    size=None if spacing is None else _in_unit(spacing),
+                    origin=origin,
+                )
             elif form == "ome":
                 assert scaling is not None  # see _check
                 plan[f"{number}.ome.tif"] = partial(
@@ -154,6 +164,8 @@ def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None,
         raise InputError(f"samples have shape {samples.shape}: {pictures.SHAPES}")
     if "nifti" in formats and samples.ndim != 5:
         raise InputError("--formats: nifti holds volumes, these samples are images: use tiff_units")
+    if "zarr" in formats:
+        zarr_store.library()
     if "dicom" in formats:
         dicom_file.library()
         if samples.shape[-1] not in (1, 3):

@@ -1,5 +1,7 @@
 """The size of a pixel and the place of a voxel survive the way from a file through a prepared set to files again."""
 
+import importlib.util
+
 import nibabel
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from jaxgan.inference.writers import write_samples
 pytest.importorskip("pydicom")
 
 SCALING = Scaling("int16", -1000.0, 3000.0, "HU")
-FLAT, SOLID = ("tiff_units", "ome", "dicom"), ("tiff_units", "ome", "nifti", "dicom")
+UNPLACED = ("tiff_units", "ome", "zarr")
+ZARR = ["zarr"] if importlib.util.find_spec("ngff_zarr") else []
+FLAT, SOLID = ("tiff_units", "ome", "dicom", *ZARR), ("tiff_units", "ome", "nifti", "dicom", *ZARR)
 
 
 def written(folder, form, samples, **known):
@@ -44,7 +48,7 @@ def test_volumes_keep_the_place_of_their_voxels(tmp_path, source, target):
     samples = np.random.default_rng(0).uniform(-1, 1, (2, 6, 6, 6, 1)).astype(np.float32)
     # Voxels of 1.5 mm, axes turned as a scanner's coronal series has them, and not at the origin.
     affine = np.array([[0, 0, -1.5, 40.0], [1.5, 0, 0, -30.0], [0, -1.5, 0, 25.0], [0, 0, 0, 1]])
-    if source in ("tiff_units", "ome"):  # which have a size and no place
+    if source in UNPLACED:  # which have a size and no place
         affine = np.array([[0, 0, -1.5, 0], [0, -1.5, 0, 0], [1.5, 0, 0, 0], [0, 0, 0, 1.0]])
     written(tmp_path / "in", source, samples, spacing=(1.5,) * 3, affine=affine)
     folder = prepare(list_folder(tmp_path / "in", spatial_rank=3), tmp_path / "data", "a", Conversion())
@@ -58,7 +62,7 @@ def test_volumes_keep_the_place_of_their_voxels(tmp_path, source, target):
                             affine=data.affine, provenance={"run": "b"})  # fmt: skip
     (volume,) = read_file(path, 3)
     assert volume.spacing == pytest.approx((1.5,) * 3, rel=1e-6)
-    if target in ("tiff_units", "ome"):
+    if target in UNPLACED:
         np.testing.assert_allclose(volume.pixels[..., 0], prepared, atol=1)
         return
     # Each value of the sample lies where its affine said.

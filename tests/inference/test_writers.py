@@ -258,7 +258,7 @@ def test_npy_labels_and_grid(tmp_path):
 
 def test_the_same_samples_give_the_same_bytes(tmp_path):
     samples = random_samples((2, 4, 4, 4, 1))
-    forms = [form for form in FORMATS if form != "png"]
+    forms = [form for form in FORMATS if form not in ("png", "zarr")]
     for folder in ("a", "b"):
         write_samples(samples, tmp_path / folder, forms, scaling=SCALING)
     for path in (tmp_path / "a").iterdir():

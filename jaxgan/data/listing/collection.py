@@ -43,7 +43,7 @@ class Collection:
       spatial_rank: 2 for images, 3 for volumes.
       splits: the samples of each split in a fixed order.
       class_names: one a label; empty without labels.
-      files: every file that the samples come from; their content is the source's identity.
+      files: every file that the samples come from (an OME-Zarr is a folder); their content is the source's identity.
       ignored: `(file, reason)` of what lies in the source but is no image.
       grouped_by: the column of a table or the field of the files that the groups of the entries are from, or "".
     """

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxgan.data.readers import arrays, dicom, nifti, raster, tiff
+from jaxgan.data.readers import arrays, dicom, nifti, raster, tiff, zarr
 from jaxgan.data.readers.decoded import Decoded
 from jaxgan.errors import InputError
 
@@ -29,6 +29,7 @@ READERS: dict[str, tuple[str, Callable[[Path, int], list[Decoded]]]] = {
     **dict.fromkeys((".npy", ".npz"), ("NumPy file", arrays.read)),
     **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", nifti.read)),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), ("DICOM", dicom.read)),
+    zarr.SUFFIX: ("OME-Zarr", zarr.read),
 }
 SUFFIXES = READERS.keys()
 VOLUME_SUFFIXES = (".nii", ".nii.gz")
@@ -50,7 +51,7 @@ def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
     """Decodes one file.
 
     Args:
-      path: a file with one of `SUFFIXES`, or a DICOM file.
+      path: a file with one of `SUFFIXES`, or a DICOM file; an OME-Zarr is a folder.
       spatial_rank: 2 for images, 3 for volumes; it decides what the axes of a multi-page file mean.
 
     Returns:
@@ -59,8 +60,9 @@ def read_file(path: Path, spatial_rank: int = 2) -> list[Decoded]:
     Raises:
       InputError: one line that names the file, what is wrong with it and the way out.
     """
-    check_regular(path)
     suffix = format_of(path)
+    if suffix != zarr.SUFFIX or not path.is_dir():
+        check_regular(path)
     if suffix not in READERS:
         raise InputError(f"{path}: unknown format {suffix or 'without suffix'}; known: {' '.join(sorted(SUFFIXES))}")
     kind, reader = READERS[suffix]

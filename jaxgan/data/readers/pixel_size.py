@@ -1,4 +1,4 @@
-"""The physical size of a TIFF's pixels: OME's metadata, ImageJ's, or the resolution tags, in this order."""
+"""The physical size of pixels. Of a TIFF: OME's metadata, ImageJ's, or the resolution tags, in this order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 _MM = {
     "m": 1e3, "cm": 10.0, "centimeter": 10.0, "mm": 1.0, "millimeter": 1.0, "inch": 25.4, "in": 25.4,
     "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "nm": 1e-6,
-    "nanometer": 1e-6, "pm": 1e-9, "å": 1e-7,
+    "nanometer": 1e-6, "pm": 1e-9, "picometer": 1e-9, "å": 1e-7, "angstrom": 1e-7, "meter": 1e3,
 }  # fmt: skip
 _OME = re.compile(r"<Pixels\b[^>]*>")
 # Programs that do not know the size write 72, 96 or 300 dots an inch: those are of paper, not of what is shown.
@@ -33,6 +33,12 @@ def pixel_size(file, spatial_rank: int) -> tuple[float, ...] | None:
     wanted = [sizes.get(axis) for axis in "ZYX"[-spatial_rank:]]
     known = tuple(size for size in wanted if size is not None and 0 < size < math.inf)
     return known if len(known) == len(wanted) else None
+
+
+def in_mm(size: float | None, unit: str | None) -> float | None:
+    """A size in a unit as millimetres; None where either is not known."""
+    factor = _MM.get(str(unit).lower())
+    return None if size is None or factor is None else float(f"{float(size) * factor:.15g}")
 
 
 def stack_affine(spacing: tuple[float, ...] | None) -> np.ndarray:

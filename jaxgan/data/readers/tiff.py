@@ -59,7 +59,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         pixels = _invert(path, pixels)
     elif photometric not in ("MINISBLACK", "RGB", "YCBCR"):
         raise InputError(f"{path}: colour space {photometric} is not supported; save it as RGB or gray")
-    pixels = _arrange(path, pixels, axes, spatial_rank)
+    pixels = arrange(path, pixels, axes, spatial_rank)
     composited = False
     if "UNASSALPHA" in extra or "ASSOCALPHA" in extra or (photometric == "RGB" and pixels.shape[-1] == 4):
         pixels, composited = take_alpha(pixels)
@@ -100,7 +100,7 @@ def _invert(path: Path, pixels: np.ndarray) -> np.ndarray:
     return np.iinfo(pixels.dtype).max - pixels
 
 
-def _arrange(path: Path, pixels: np.ndarray, axes: str, spatial_rank: int) -> np.ndarray:
+def arrange(path: Path, pixels: np.ndarray, axes: str, spatial_rank: int) -> np.ndarray:
     """Orders the axes as `[(Z,) Y, X, C]`, or raises an `InputError` that names the ones it cannot place."""
     shape = " ".join(f"{a}={n}" for a, n in zip(axes, pixels.shape, strict=True))
     keep = [i for i, a in enumerate(axes) if a in "YX" or pixels.shape[i] > 1]
