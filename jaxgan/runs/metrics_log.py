@@ -8,9 +8,9 @@ import math
 import os
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,19 +18,22 @@ from jaxgan.errors import InputError, Stopped
 from jaxgan.files import atomic_files
 
 FILE_NAME = "metrics.jsonl"
+# Of a line: the CRC-32 of what else it says, begun with that of the line before.
+CHECKSUM = "crc32"
 
 
 def read_metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads the metrics of a run, oldest first.
 
     A last line that was cut short (the process was killed while writing) is left out. Values that were not
-    finite are `null` in the file, since JSON has no NaN, and come back as NaN.
+    finite are `null` in the file, since JSON has no NaN, and come back as NaN. Every line's checksum also covers the line
+    before: that a line was changed, or that one is gone between two others, is warned of.
 
     Args:
       run_dir: the run's folder.
 
     Returns:
-      one dict a record; empty when nothing was logged yet.
+      one dict a record, without its checksum; empty when nothing was logged yet.
 
     Raises:
       InputError: a line other than the last is damaged.
@@ -38,12 +41,27 @@ def read_metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
     path = Path(run_dir) / FILE_NAME
     if not path.exists():
         return []
-    return [_nan_for_null(record) for record in _parse(path)]
+    lines = _parse(path)
+    if changed := _first_changed(lines):
+        warnings.warn(
+            f"{path} was changed: line {changed} is not what was logged there, or lines before it are gone; restore the"
+            " file, or take curves and report for what they are",
+            stacklevel=2,
+        )
+    return [_nan_for_null({k: v for k, v in line.record.items() if k != CHECKSUM}) for line in lines]
 
 
-def _parse(path: Path) -> list[dict[str, Any]]:
+class _Line(NamedTuple):
+    """Of the file: its number from 1, its text without the newline, and what that says."""
+
+    number: int
+    text: str
+    record: dict[str, Any]
+
+
+def _parse(path: Path) -> list[_Line]:
     lines = path.read_bytes().split(b"\n")
-    records = []
+    found = []
     for number, line in enumerate(lines, start=1):
         # Only a line that ends in a newline was written to its end.
         if number == len(lines) or not line.strip():
@@ -56,8 +74,26 @@ def _parse(path: Path) -> list[dict[str, Any]]:
                 raise ValueError("not scalars")
         except ValueError:
             raise InputError(f"{path} line {number} is damaged: delete that line") from None
-        records.append(record)
-    return records
+        found.append(_Line(number, line.decode(), record))
+    return found
+
+
+def _first_changed(lines: Sequence[_Line]) -> int | None:
+    """The number of the first line whose checksum does not fit; lines from before there were any have none."""
+    before = None
+    for line in lines:
+        record = {name: value for name, value in line.record.items() if name != CHECKSUM}
+        stated = line.record.get(CHECKSUM)
+        if stated is None and before is None:
+            continue
+        if stated != _checksum(json.dumps(record), before or 0):
+            return line.number
+        before = stated
+    return None
+
+
+def _checksum(text: str, before: int) -> int:
+    return zlib.crc32(text.encode(), before)
 
 
 def _nan_for_null(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,13 +139,20 @@ class MetricsLog:
         """Drops what was logged after a step, and the rollbacks to it beyond the first `rollbacks` of the run."""
         from tensorboardX import SummaryWriter
 
-        self._lines, self._checksum = 0, 0
+        self._lines, self._crc_of_file, self._crc_of_line = 0, 0, 0
         if self.path.exists():
-            kept = [r for r in _parse(self.path) if r.get("step", 0) <= step and (r.get("rollbacks") or 0) <= rollbacks]
-            text = "".join(map(_line, kept))
+            kept = [
+                line
+                for line in _parse(self.path)
+                if line.record.get("step", 0) <= step and (line.record.get("rollbacks") or 0) <= rollbacks
+            ]
+            # As they stand: checksums made anew would hide what was changed.
+            text = "".join(f"{line.text}\n" for line in kept)
             with atomic_files([self.path], overwrite=True) as (temporary,):
-                temporary.write_text(text)
-            self._lines, self._checksum = len(kept), zlib.crc32(text.encode())
+                temporary.write_text(text, encoding="utf-8")
+            self._lines, self._crc_of_file = len(kept), _checksum(text, 0)
+            last = kept[-1].record.get(CHECKSUM) if kept else 0
+            self._crc_of_line = last if isinstance(last, int) else 0
         if self._events is not None:
             self._events.close()
         # purge_step hides the dropped steps' events, which lie in an earlier file. The names of files made within one
@@ -119,7 +162,7 @@ class MetricsLog:
 
     def summary(self) -> dict[str, int]:
         """Number and CRC-32 of the lines: what a checkpoint remembers, so that a resumed run notices what is gone."""
-        return {"lines": self._lines, "crc32": self._checksum}
+        return {"lines": self._lines, "crc32": self._crc_of_file}
 
     def _what_is_missing(self, expected: Mapping[str, int], step: int) -> str:
         lines = expected["lines"]
@@ -132,10 +175,12 @@ class MetricsLog:
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record of scalars, `step` among them, and hands it to the system at once."""
         record = {name: _plain(value) for name, value in record.items()}
-        line = _line(record)
+        text = json.dumps(record, allow_nan=False)
+        self._crc_of_line = _checksum(text, self._crc_of_line)
+        line = json.dumps({**record, CHECKSUM: self._crc_of_line}) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
-        self._lines, self._checksum = self._lines + 1, zlib.crc32(line.encode(), self._checksum)
+        self._lines, self._crc_of_file = self._lines + 1, _checksum(line, self._crc_of_file)
         self._check_events()
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float):
@@ -167,7 +212,3 @@ class MetricsLog:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(*(() if kind is None else (OSError,))):
             self.close()
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False) + "\n"

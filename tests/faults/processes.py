@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,10 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 # Seconds until something hangs; what has a limit of its own is measured from the signal.
 PATIENCE = 1200
+# Lines of stderr that are no errors; the last two are how the collectives of CPUs greet each other.
+NOTES = re.compile(
+    r"^warning: |: \d+ s so far$|^stopping after .*; a second signal|^\[Gloo\]|Expected number of connected peer"
+)
 PRESET = {
     "data": {"size": 8, "channels": 1},
     "generator": {"latent_dim": 5, "widths": [6, 4]},
@@ -64,11 +69,9 @@ class Command:
         self._process.send_signal(number)
 
     def end(self, timeout=PATIENCE):
-        """Exit status, and the lines of stderr without warnings."""
+        """Exit status, and the lines of stderr without warnings and notes of what takes long."""
         _, errors = self._process.communicate(timeout=timeout)
-        # The collectives of CPUs greet each other.
-        lines = [line for line in errors.splitlines() if line and not line.startswith(("warning: ", "[Gloo]"))]
-        return self._process.returncode, [line for line in lines if "Expected number of connected peer" not in line]
+        return self._process.returncode, [line for line in errors.splitlines() if line and not NOTES.search(line)]
 
 
 def job(count, *arguments, each=None, variables=None, **options):

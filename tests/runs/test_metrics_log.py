@@ -3,7 +3,10 @@
 import io
 import json
 import math
+import re
 import struct
+import warnings
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +54,8 @@ def test_the_file_is_strict_json_and_flushed_at_once(tmp_path):
     with MetricsLog(tmp_path) as log:
         log.write({"step": 1, "loss": float("-inf")})
         line = (tmp_path / FILE_NAME).read_text()
-    assert json.loads(line, parse_constant=refuse) == {"step": 1, "loss": None}
+    found = json.loads(line, parse_constant=refuse)
+    assert found == {"step": 1, "loss": None, "crc32": zlib.crc32(b'{"step": 1, "loss": null}')}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -77,6 +81,44 @@ def test_damage_inside_is_one_clear_line(tmp_path):
     (tmp_path / FILE_NAME).write_text('{"step": 1}\n{"step": \n{"step": 3}\n')
     with pytest.raises(InputError, match="metrics.jsonl line 2 is damaged"):
         read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda lines: lines, None),
+        (lambda lines: lines[:4], None),  # That is noticed by what a checkpoint remembers.
+        (lambda lines: [], None),
+        (lambda lines: [*lines[:2], lines[2].replace("-0.33", "-0.34"), *lines[3:]], 3),
+        (lambda lines: [*lines[:2], *lines[3:]], 3),
+        (lambda lines: lines[1:], 1),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], 1),
+        (lambda lines: [*lines[:4], re.sub(', "crc32".*}', "}", lines[4])], 5),
+        (lambda lines: [*lines[:2], re.sub('"crc32".*}', '"crc32": "x"}', lines[2]), *lines[3:]], 3),
+    ],
+)
+def test_a_line_that_is_not_what_was_logged_is_said_also_after_a_resume(tmp_path, damage, line):
+    with MetricsLog(tmp_path) as log:
+        for step in range(1, 6):
+            log.write(record(step))
+    path = tmp_path / FILE_NAME
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = read_metrics(tmp_path)
+        said = [str(warning.message) for warning in caught]
+        assert len(said) == (line is not None) and all(f"changed: line {line} is" in text for text in said), said
+        assert not any("crc32" in record for record in found)
+        with MetricsLog(tmp_path, start_step=5) as log:
+            log.write(record(6))
+
+
+def test_a_log_from_before_there_were_checksums_is_read_and_gone_on_with(tmp_path):
+    (tmp_path / FILE_NAME).write_text("".join(json.dumps(record(step)) + "\n" for step in (1, 2)))
+    with MetricsLog(tmp_path, start_step=2) as log:
+        log.write(record(3))
+    assert read_metrics(tmp_path) == [record(1), record(2), record(3)]
 
 
 def test_no_log_yet_is_no_record(tmp_path):

@@ -54,7 +54,8 @@ def test_a_log_that_is_not_what_was_written_is_said(finished, tmp_path, damage, 
         warnings.simplefilter("always")
         training.train(make_config(iterations=5), run, digits_like())
     said = [str(warning.message) for warning in caught if "metrics.jsonl" in str(warning.message)]
-    assert len(said) == (message is not None) and all(message in text for text in said), said
+    # The report that is drawn at the end may say so too.
+    assert bool(said) == (message is not None) and (not said or message in said[0]), said
 
 
 def test_checkpoints_by_the_clock_count_as_regular_ones(tmp_path, monkeypatch):
