@@ -26,8 +26,8 @@ def read_metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads the metrics of a run, oldest first.
 
     A last line that was cut short (the process was killed while writing) is left out. Values that were not
-    finite are `null` in the file, since JSON has no NaN, and come back as NaN. Every line's checksum also covers the line
-    before: that a line was changed, or that one is gone between two others, is warned of.
+    finite are `null` in the file, since JSON has no NaN, and come back as NaN. Every line's checksum also covers the
+    line before: that a line was changed, or that one is gone between two others, is warned of.
 
     Args:
       run_dir: the run's folder.
