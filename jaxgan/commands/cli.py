@@ -43,6 +43,8 @@ _STORAGE = {
 _NO_MEMORY = (
     "out of memory: lower config.train.batch_size or --num_samples, or allow more; what was saved before is good"
 )
+# How XLA, threads, the system and the loader of libraries say it, in lower case.
+_OF_MEMORY = ("resource_exhausted", "can't start new thread", "cannot allocate memory", "failed to map segment")
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -199,8 +201,8 @@ def _systems_word(error: Exception) -> str | None:
         return (
             f"{error.filename or 'a file'}: {error.strerror}; what was saved before is good: put this right and go on"
         )
-    text = str(error)
-    if "RESOURCE_EXHAUSTED" in text or "can't start new thread" in text or "Cannot allocate memory" in text:
+    text = str(error).lower()
+    if any(words in text for words in _OF_MEMORY):
         return _NO_MEMORY
     return None
 

@@ -11,11 +11,13 @@ command goes on).
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxgan.cluster import find_place
 from jaxgan.commands import cli
 from jaxgan.config import Config, presets
 from jaxgan.config.fields import describe_fields
@@ -57,6 +59,11 @@ def parser() -> cli.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, or describes what would be trained; returns the process's exit status."""
     args, overrides = parser().parse_known_args(arguments)
+    if find_place(os.environ) is not None:
+        # Before what may be wrong in one process alone, so that the others need not wait for it in vain.
+        from jaxgan import parallel
+
+        parallel.initialize()
     config = override(presets.load_config(args.config), overrides)
     # One line each, as errors are; where in our code a warning arose is no help to the user.
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
@@ -67,7 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from jaxgan.commands.compilation_cache import use_compilation_cache
     from jaxgan.runs import folder as run_folder
 
-    parallel.initialize()
     use_compilation_cache()
     if args.dry_run:
         from jaxgan.commands.dry_run import describe

@@ -8,20 +8,24 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jaxgan import ending
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Stopped
 from jaxgan.files import remove_left
 
 FILE_NAME = "lock.json"
 
 
 @contextlib.contextmanager
-def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
+def lock_run(run_dir: str | os.PathLike) -> Iterator[Callable[[], None]]:
     """Holds a run's folder for this process; makes the folder, and removes it again if nothing was written to it.
+
+    Yields a function that raises `Stopped` once the folder is no longer the one that is held: whoever writes there
+    would make it anew, and the run would go on in two halves.
 
     `lock.json` says who holds it: host, pid, start. On one host the system's own lock on that file, which ends with its
     process, tells a stale file from one in use. A file that another host left cannot be judged from here.
@@ -40,14 +44,25 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[None]:
         remove_left(folder)
     try:
         with ending.scratch(run_dir / FILE_NAME):
-            yield
+            yield partial(_check_held, run_dir / FILE_NAME, descriptor)
     finally:
         with contextlib.suppress(OSError):
-            (run_dir / FILE_NAME).unlink()
+            if _is_file(descriptor, run_dir / FILE_NAME):  # Somebody else's in a folder of the same name, where not.
+                (run_dir / FILE_NAME).unlink()
         os.close(descriptor)
         with contextlib.suppress(OSError):
             for folder in made:
                 folder.rmdir()  # Refused where there is anything in it.
+
+
+def _check_held(path: Path, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        if _is_file(descriptor, path):
+            return
+    raise Stopped(
+        f"--workdir {path.parent} was moved, removed or replaced, or its {FILE_NAME} was: what was saved before is good"
+        " where it lies now; put it back, or name that folder, and the same command goes on"
+    )
 
 
 def _acquire(path: Path) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def train(
     Raises:
       InputError: data, batch size, folder or checkpoint do not fit, or another process trains in the folder.
       Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
-      Stopped: a checkpoint could not be written.
+      Stopped: a checkpoint could not be written, or the folder is gone.
       JobFailed: another process of the job failed, or was started otherwise.
       FloatingPointError: a loss or a gradient is not finite, and the run was not sent back (`config.train.on_nan`).
 
@@ -97,7 +97,7 @@ def _train_on(
     """Trains in the folder, which nobody else may use meanwhile."""
     evaluator = check_fit(config, dataset)
     parallel.agree("data", describe_data(dataset))
-    with _locked(run_dir):
+    with _locked(run_dir) as check_held:
         run = plan_run(config, run_dir, dataset, evaluator, resume)
         if run is not None:
             if parallel.is_main_process():
@@ -107,6 +107,7 @@ def _train_on(
                 run_folder.write_environment(run_dir, preset)
             parallel.agree("checkpoints", {"the step to go on from": run.start.step})
             clear_later(run_dir, run.start.step)
+            run.check_held = check_held
             _train(run)
 
 
@@ -170,6 +171,7 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
 def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tuple[Verdict, bool]:
     """Everything between two calls; returns a verdict on what was made, and whether the run ends here."""
     settings, step = run.config.train, run.step
+    run.check_held()
     stop.activity = f"the evaluation at step {step}"
     evaluated = recorder.evaluate(step, run.state)
     stop.activity = f"checkpoint and samples at step {step}"
@@ -191,13 +193,15 @@ def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tu
 
 
 @contextlib.contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """The first process holds the folder for the whole job; the others hear if it could not, and see its file there."""
+def _locked(run_dir: Path) -> Iterator[Callable[[], None]]:
+    """The first process holds the folder for the whole job; the others hear if it could not, and see its file there.
+
+    Yields what raises `Stopped` in the first process once the folder is gone.
+    """
     with contextlib.ExitStack() as stack:
-        if parallel.is_main_process():
-            stack.enter_context(lock_run(run_dir))
+        check_held = stack.enter_context(lock_run(run_dir)) if parallel.is_main_process() else lambda: None
         parallel.check_same_folder(run_dir / FILE_NAME)
-        yield
+        yield check_held
 
 
 @contextlib.contextmanager

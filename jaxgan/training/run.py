@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Run:
       health: what became of losses that were not finite.
       record: what every checkpoint says about the run, for JSON.
       step: iterations done.
+      check_held: raises `Stopped` once the folder is no longer the one that this process holds.
       gan: what the step closes over.
       state: the game at `step`; given away by every call of the program.
     """
@@ -52,6 +54,7 @@ class Run:
     health: Health
     record: dict[str, Any]
     step: int = 0
+    check_held: Callable[[], None] = lambda: None
     gan: GAN = dataclasses.field(init=False)
     state: GANState = dataclasses.field(init=False)
 

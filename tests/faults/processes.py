@@ -29,6 +29,8 @@ PRESET = {
               "checkpoint_every_epochs": 0.0, "sample_every_epochs": 0.0, "checkpoint_every_iterations": 4,
               "keep_checkpoints": 0},
 }  # fmt: skip
+# A quick evaluation at iteration 12.
+EVALUATE = ["--config.evaluate.metrics=swd", "--config.evaluate.num_samples=16", "--config.evaluate.every_images=96"]
 
 
 def make_material(folder):
@@ -45,10 +47,10 @@ def make_material(folder):
 class Command:
     """A `jaxgan` command that runs; `with` ends it."""
 
-    def __init__(self, *arguments, devices=1, cwd=ROOT, **variables):
+    def __init__(self, *arguments, devices=1, cwd=ROOT, module="jaxgan", **variables):
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jaxgan", *map(str, arguments)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **variables},
             cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -67,6 +69,13 @@ class Command:
 
     def send(self, number):
         self._process.send_signal(number)
+
+    def wait_for_line(self, words):
+        """Reads stderr up to a line that has these words, which it returns; what was read is gone for `end`."""
+        for line in self._process.stderr:
+            if words in line:
+                return line.rstrip("\n")
+        raise AssertionError(f"ended without {words!r}")
 
     def end(self, timeout=PATIENCE):
         """Exit status, and the lines of stderr without warnings and notes of what takes long."""

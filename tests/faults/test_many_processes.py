@@ -12,7 +12,7 @@ from jaxgan import job as jobs
 from jaxgan.cluster import Place, find_place
 from jaxgan.errors import InputError
 from jaxgan.runs.checkpoint import Checkpoints
-from tests.faults.processes import KILL, TERM, Command, job, make_material, one_line, wait_for
+from tests.faults.processes import EVALUATE, KILL, TERM, Command, job, make_material, one_line, temporaries, wait_for
 
 LONG = "--config.train.iterations=1000000"
 
@@ -221,3 +221,40 @@ def test_what_is_wrong_in_one_process_ends_all(train, tmp_path, other, words):
         one_line(pair[0], 1, *words)
         assert time.monotonic() - begun < 60
     assert not run.exists()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("victim", "place"),
+    [
+        (0, "jaxgan.data.open:list_source"),
+        (1, "jaxgan.data.open:open_prepared"),
+        (0, "jaxgan.runs.folder:write_config"),
+        (1, "jaxgan.data.source:ResidentSource.batch_refs@3"),
+        (0, "jaxgan.evaluation.evaluator:Evaluator.__call__"),
+        (0, "jaxgan.runs.metrics_log:MetricsLog.write@5"),
+        (0, "jaxgan.runs.checkpoint:Checkpoints.save@2"),
+        (1, "jaxgan.runs.checkpoint:Checkpoints.save@2"),
+        (0, "jaxgan.training.recorder:write_report"),
+    ],
+)
+def test_wherever_one_process_fails_both_end_with_its_reason(train, tmp_path, victim, place):
+    """One may fail alone anywhere: preparing, opening, reading batches, evaluating, logging, saving, reporting."""
+    arguments = [*train, "--workdir", tmp_path / "run", *EVALUATE]
+    (tmp_path / "noise.npz").write_bytes(arguments[arguments.index("--data_dir") + 1].read_bytes())  # To be prepared.
+    arguments[arguments.index("--data_dir") + 1] = tmp_path / "noise.npz"
+    commands = job(2, *arguments, module="tests.faults.failing", variables={victim: {"FAILS": place}})
+    with running(commands) as pair:
+        for command in (pair[victim], pair[1 - victim]):
+            one_line(command, 1, f"process {victim} of 2", "No space left on device", timeout=600)
+    assert not (tmp_path / "run" / "lock.json").exists() and not temporaries(tmp_path)
+
+
+@pytest.mark.faults
+def test_a_command_line_that_is_wrong_in_one_process_ends_all_at_once(train, tmp_path):
+    wrong = {1: ["--config.train.batch_size=0"]}
+    with running(job(2, *train, "--workdir", tmp_path / "run", each=wrong)) as pair:
+        one_line(pair[1], 2, "process 1 of 2", "config.train.batch_size=0")
+        ended = time.monotonic()
+        one_line(pair[0], 1, "process 1 of 2", "config.train.batch_size=0")
+        assert time.monotonic() - ended < 30

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.faults.processes import PRESET, ROOT, TERM, Command, make_material, one_line, temporaries
+from tests.faults.processes import EVALUATE, PRESET, ROOT, TERM, Command, make_material, one_line, temporaries
 
 # What a main thread does while the signal comes, and the lines that the process ends with.
 BODY = """
@@ -163,3 +163,39 @@ def test_sigterm_in_preparation_generation_and_evaluation(material, tmp_path):
                 assert time.monotonic() - begun < 30
             assert not temporaries(tmp_path), name
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.faults
+def test_sigterm_while_a_large_program_compiles(tmp_path):
+    """The compiler hears nothing for minutes: a thread ends the process."""
+    images = np.random.default_rng(0).integers(0, 256, (16, 64, 64), np.uint8)
+    np.savez(tmp_path / "noise.npz", train_images=images)
+    arguments = ["train", "--config", "mnist", "--data_dir", tmp_path / "noise.npz", "--workdir", tmp_path / "run"]
+    large = ["--config.data.size=64", "--config.generator.network=resnet", "--config.critic.network=resnet",
+             "--config.generator.widths=(64,64,64,64)", "--config.critic.widths=(64,64,64,64)",
+             "--config.train.batch_size=8", "--config.objective.loss=wgan"]  # fmt: skip
+    cold = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "XLA_FLAGS": ""}
+    with Command(*arguments, *large, **cold) as command:
+        command.wait_for_line("compiling the iteration")
+        command.send(TERM)
+        begun = time.monotonic()
+        one_line(command, 1, "stopped by")
+        assert time.monotonic() - begun < 10
+    assert not (tmp_path / "run" / "lock.json").exists() and not temporaries(tmp_path / "run")
+
+
+@pytest.mark.faults
+def test_sigterm_during_an_evaluation_says_what_it_waits_for(material, tmp_path):
+    slow = {"LASTS": "jaxgan.evaluation.evaluator:Evaluator.__call__"}
+    arguments = ["train", *material[1], "--workdir", tmp_path / "run", *EVALUATE]
+    with Command(*arguments, module="tests.faults.failing", **slow) as command:
+        command.wait_for_line("__call__ lasts")
+        command.send(TERM)
+        begun = time.monotonic()
+        assert "stopping after the evaluation at step 12" in command.wait_for_line("stopping after")
+        assert time.monotonic() - begun < 10
+        command.send(TERM)
+        begun = time.monotonic()
+        one_line(command, 1, "stopped at once, by a second signal")
+        assert time.monotonic() - begun < 10
+    assert not temporaries(tmp_path / "run")

@@ -86,6 +86,8 @@ def test_too_little_memory_is_no_traceback(train, tmp_path, gigabytes):
         [sys.executable, "-c", code, *map(str, train), "--workdir", str(tmp_path / "run")],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
+    last = done.stderr.splitlines()[-1:]
+    print(f"{gigabytes} GiB: exit status {done.returncode}, {len(done.stderr.splitlines())} lines, the last: {last}")
     assert "Traceback" not in done.stderr, done.stderr[-2000:]
     assert not temporaries(tmp_path)
 

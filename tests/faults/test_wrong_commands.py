@@ -60,6 +60,8 @@ CASES = [
     (f"{PREPARE} --scaling percentile --percentiles 90 10", "percentiles"),
     (f"{PREPARE} --scaling percentile --percentiles nan 10", "--percentiles"),
     (f"{PREPARE} --name {'n' * 200}", "200 characters"),
+    (f"{PREPARE} --stain_normalise", "leave it out"),
+    ("generate --checkpoint digits", "digits"),
     ("prepare npz --source empty.npz --data_dir data", "empty.npz"),
     ("prepare npz --source scalar.npz --data_dir data", "scalar.npz"),
     ("prepare npz --source huge.npz --data_dir data", "huge.npz"),
@@ -86,6 +88,7 @@ def files(tmp_path_factory):
     for name, line in (("number", "3"), ("text", '{"step": "many", "critic_loss": [1], "generator_loss": {}}')):
         (folder / name).mkdir()
         (folder / name / "metrics.jsonl").write_text(line + "\n" + line + "\n")
+    (folder / "digits" / "checkpoints" / "\u00b2").mkdir(parents=True)
     (folder / "place").mkdir()
     (folder / "place" / "data.json").write_text(json.dumps({"data_dir": 3}))
     return folder

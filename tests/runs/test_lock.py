@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Stopped
 from jaxgan.runs.lock import FILE_NAME, lock_run
 
 HOLD = """
@@ -63,3 +63,21 @@ def test_a_folder_made_for_nothing_is_removed_and_one_with_files_kept(tmp_path):
     with lock_run(tmp_path / "full"):
         (tmp_path / "full" / "config.json").write_text("{}")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["config.json"]
+
+
+def test_a_folder_that_is_moved_or_replaced_is_no_longer_held(tmp_path):
+    run = tmp_path / "run"
+    with lock_run(run) as check_held:
+        check_held()
+        run.rename(tmp_path / "elsewhere")
+        with pytest.raises(Stopped, match="was moved, removed or replaced"):
+            check_held()
+        with lock_run(run):  # Another trainer, in a new folder of this name.
+            with pytest.raises(Stopped):
+                check_held()
+            held = json.loads((run / FILE_NAME).read_text())
+            assert held["pid"] == os.getpid()
+        assert not run.exists()
+        (tmp_path / "elsewhere").rename(run)
+        check_held()
+    assert not run.exists()

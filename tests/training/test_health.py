@@ -14,6 +14,7 @@ from jaxgan.gan import build
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
+from jaxgan.training import recorder
 from jaxgan.training import run as run_module
 from jaxgan.training.health import ALIKE_BELOW, GO_ON, MUST_BE_FINITE, ROLLBACK, STOP, WARN, Health, of_samples, spread
 from tests.training.test_loop import arrays, digits_like, logged, make_config
@@ -75,6 +76,17 @@ def test_collapsed_samples_and_a_dead_critic_are_warned_of():
     # One sample says nothing about others; constant reals neither.
     assert of_samples(1, samples[:1], None, 1.0, alive).action == GO_ON
     assert of_samples(1, 0 * samples, None, 0.0, alive).action == GO_ON
+
+
+def test_a_run_says_that_its_samples_are_alike_and_that_its_critic_is_dead(tmp_path, monkeypatch):
+    values = rollback_config(iterations=2).to_dict()
+    # A critic whose weights are clipped to next to nothing.
+    values["objective"] = {"loss": "wgan", "n_critic": 1, "weight_clip": 1e-6}
+    values["critic"] = {"widths": [4], "norm": "none"}
+    generate = recorder.generate
+    monkeypatch.setattr(recorder, "generate", lambda *args, **kwargs: 0 * generate(*args, **kwargs) + 0.25)
+    with pytest.warns(UserWarning, match=r"step 2: the samples are all alike.*the critic is dead"):
+        training.train(Config.from_dict(values), tmp_path / "run", digits_like())
 
 
 class Poisoned:

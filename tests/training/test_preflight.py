@@ -30,13 +30,21 @@ def test_full_classes_are_no_matter(recwarn):
                 if "have no image" in line]  # fmt: skip
 
 
-def test_a_start_map_of_one_pixel_and_a_short_run_are_doubted():
-    one = Config.from_dict({"data": {"size": 8}, "generator": {"widths": [4, 4, 4]}, "critic": {"widths": [4]},
+@pytest.mark.parametrize(("size", "steps"), [(8, 3), (64, 6)])
+def test_a_start_map_of_one_pixel_and_a_short_run_are_doubted(size, steps):
+    one = Config.from_dict({"data": {"size": size}, "generator": {"widths": [4] * steps}, "critic": {"widths": [4]},
                             "train": {"batch_size": 8, "iterations": 2}})  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (12, size, size, 1)).astype(np.uint8)
     with pytest.warns(UserWarning) as caught:
-        check_fit(one, from_arrays("noise", IMAGES))
+        check_fit(one, from_arrays("noise", images))
     said = " ".join(str(warning.message) for warning in caught)
-    assert "3 widths start 8 pixels from a map of one" in said and "give 2" in said and "few for a GAN" in said
+    assert f"{steps} widths start {size} pixels from a map of one" in said and f"give {steps - 1}" in said
+    assert "few for a GAN" in said
+
+
+def test_instance_norm_on_a_map_of_one_pixel_is_refused():
+    with pytest.raises(InputError, match="6 widths bring 64 down to one pixel, which instance norm sets to 0"):
+        Config.from_dict({"data": {"size": 64}, "generator": {"widths": [4] * 6, "norm": "instance"}})
 
 
 def test_an_archive_that_holds_a_test_split_alone_is_offered(tmp_path):

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from jaxgan import training as package
+from jaxgan.errors import Stopped
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.training import loop as training
 from jaxgan.training import recorder
-from tests.training.test_loop import digits_like, make_config
+from tests.training.test_loop import digits_like, logged, make_config
 
 SOURCES = sorted(Path(package.__file__).parent.glob("*.py"))
 
@@ -84,6 +85,26 @@ def test_a_held_folder_is_refused_and_released(finished, tmp_path):
     assert not run.exists()
     training.train(make_config(iterations=1), run, digits_like())
     assert not (run / "lock.json").exists()
+
+
+def test_a_folder_that_is_moved_while_a_checkpoint_is_saved_ends_the_run(tmp_path, monkeypatch):
+    """Orbax makes the folder anew: the run would go on there, without its log and its earlier checkpoints."""
+    save, run = Checkpoints.save, tmp_path / "run"
+
+    def save_late(self, step, *rest):
+        if step == 4:
+            self.wait()
+            run.rename(tmp_path / "moved")
+        save(self, step, *rest)
+
+    config = make_config(iterations=8, steps_per_call=1, checkpoint_every_iterations=2)
+    monkeypatch.setattr(Checkpoints, "save", save_late)
+    with pytest.raises(Stopped, match="run was moved, removed or replaced"):
+        training.train(config, run, digits_like())
+    assert not (run / "metrics.jsonl").exists()
+    monkeypatch.setattr(Checkpoints, "save", save)
+    training.train(config, tmp_path / "moved", digits_like())
+    assert len(logged(tmp_path / "moved")) == 8
 
 
 def test_a_start_map_of_one_pixel_and_a_short_run_are_warned_of(tmp_path):

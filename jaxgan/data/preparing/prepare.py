@@ -191,8 +191,11 @@ def _fill(
         if reason is not None:
             buffer.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
     if len(buffer.rejected) > policy.max_rejected * len(jobs) or not buffer.names:
-        write_rejected(report, buffer.rejected, collection.ignored)
         name, reason = buffer.rejected[0]
+        if len({why for _, why in buffer.rejected}) == 1 and len(buffer.rejected) == len(jobs) > 1:
+            # A flag is wrong rather than files: there is nothing to list.
+            raise InputError(f"{name}: {reason} (as in all {len(jobs)} images)")
+        write_rejected(report, buffer.rejected, collection.ignored)
         raise InputError(
             f"{name}: {reason} ({len(buffer.rejected)} of {len(jobs)} images cannot be used, more than "
             f"max_rejected={policy.max_rejected:g} allows; all are listed in {report})"

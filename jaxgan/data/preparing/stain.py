@@ -88,7 +88,8 @@ def normalise_stain(pixels: np.ndarray, stain: Stain | None = None) -> np.ndarra
 
 def _check(pixels: np.ndarray) -> None:
     if pixels.dtype != np.uint8 or pixels.shape[-1] != 3:
-        raise InputError(f"stain normalisation needs 8-bit RGB, got {pixels.dtype} with {pixels.shape[-1]} channels")
+        found = f"{pixels.dtype} with {pixels.shape[-1]} channel{'s' * (pixels.shape[-1] != 1)}"
+        raise InputError(f"stain normalisation needs 8-bit RGB, got {found}: leave it out, or give colour images")
 
 
 def _density(pixels: np.ndarray) -> np.ndarray:
