@@ -31,7 +31,7 @@ def check(config: Config) -> None:
         "objective.loss": (objective.loss, _LOSSES),
         "objective.penalty": (objective.penalty, _PENALTIES),
         "optimizer.name": (optimizer.name, _OPTIMIZERS),
-        "generator.network": (config.generator.network, ("dcgan", "resnet", "growing")),
+        "generator.network": (config.generator.network, ("dcgan", "lean", "resnet", "growing")),
         "critic.network": (config.critic.network, ("dcgan", "resnet", "growing")),
         "critic.conditioning": (config.critic.conditioning, ("none", "projection")),
     }

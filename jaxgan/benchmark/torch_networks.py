@@ -1,4 +1,4 @@
-"""The networks of jaxgan as a good PyTorch user would write them: DCGANs, and residual ones in 2D and 3D.
+"""The networks of jaxgan as a good PyTorch user would write them: DCGANs, lean and residual ones, in 2D and 3D.
 
 What is resized is resized and then convolved, as public code does it; growing networks stand at their last stage, faded
 in. Nothing is shared with the JAX code but the config.
@@ -8,6 +8,7 @@ in. Nothing is shared with the JAX code but the config.
 
 from __future__ import annotations
 
+from functools import partial
 from math import sqrt
 
 import torch
@@ -20,7 +21,8 @@ from jaxgan.config import Config
 
 def build_generator(config: Config, classes: int) -> nn.Module:
     """The generator of a config: `(z [N, latent_dim], labels [N] or None) -> [N, C, *S]`."""
-    return (DCGANGenerator if config.generator.network == "dcgan" else ResidualGenerator)(config, classes)
+    kinds: dict[str, type[nn.Module]] = {"dcgan": DCGANGenerator, "lean": LeanGenerator}
+    return kinds.get(config.generator.network, ResidualGenerator)(config, classes)
 
 
 def build_critic(config: Config, classes: int) -> nn.Module:
@@ -145,6 +147,57 @@ class ResidualGenerator(nn.Module):
         for module in self.body.values():
             h = module(h, labels) if isinstance(module, UpBlock) else module(h)
         return torch.tanh(self.image(functional.relu(self.last_norm(h, labels))))
+
+
+class Excitation(nn.Module):
+    """Factors in (0, 1) for the channels of a fine map, from a coarse one."""
+
+    def __init__(self, layers: Layers, inputs: int, features: int):
+        super().__init__()
+        self.squeeze = layers.dense(inputs, features, gain=2.0)
+        self.factors = layers.dense(features, features)
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        h = functional.leaky_relu(self.squeeze(coarse.flatten(2).mean(2)), 0.1)
+        return torch.sigmoid(self.factors(h)).view(*h.shape, *(1,) * (coarse.dim() - 2))
+
+
+class LeanGenerator(nn.Module):
+    """One convolution for every doubling of the side, the last to the image; coarse maps excite those of four times
+    their side."""
+
+    def __init__(self, config: Config, classes: int):
+        super().__init__()
+        settings, side = config.generator, config.data.size >> len(config.generator.widths)
+        layers = Layers(config.data.spatial_rank, settings, classes)
+        make = layers.up if settings.resample == "transposed" else partial(layers.conv, kernel=3)
+        self.resize = nn.Identity() if settings.resample == "transposed" else layers.resize(settings.resample)
+        self.start = StartMap(layers, settings.latent_dim, settings.widths[0], side)
+        self.body = nn.ModuleDict()
+        widths = settings.widths
+        for i, width in enumerate(widths):
+            if i:
+                self.body[f"up{i}"] = make(widths[i - 1], width)
+            if i >= 2:
+                self.body[f"excite{i}"] = Excitation(layers, widths[i - 2], width)
+            _attend(self.body, layers, width, side << i)
+            self.body[f"norm{i}"] = layers.norm(width)
+        self.image = make(widths[-1], config.data.channels, gain=1.0)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        h = self.start(z, labels)
+        maps: list[Tensor] = []
+        for name, module in self.body.items():
+            if name.startswith("up"):
+                h = module(self.resize(h))
+            elif isinstance(module, Excitation):
+                h = h * module(maps[-2])
+            elif isinstance(module, Norm):
+                h = functional.relu(module(h, labels))
+                maps.append(h)
+            else:
+                h = module(h)
+        return torch.tanh(self.image(self.resize(h)))
 
 
 class ResidualCritic(nn.Module):

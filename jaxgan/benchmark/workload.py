@@ -32,6 +32,7 @@ ALL = (
     "panda256:plain",
     "panda256",
     "mri64:small",
+    "mri64:source",
     "mri64",
 )
 # Samples of the random resident set: enough that a gather is one.

@@ -54,6 +54,18 @@ CASES = {
         "objective": {"loss": "relativistic", "penalty": "r1+r2"},
         "diffaugment": {"policy": ["flip", "shift"], "probability": 0.5},
     },
+    "lean": {
+        "data": {"size": 16},
+        "generator": {"network": "lean", "widths": [6, 5, 4], "norm": "batch", "attention": [4]},
+        "critic": {"widths": [4, 5]},
+        "objective": {"loss": "wgan", "n_critic": 1},
+    },
+    "lean volumes by class": {
+        "data": {"spatial_rank": 3, "labelled": True, "size": 16},
+        "generator": {"network": "lean", "widths": [6, 5, 4], "norm": "instance", "resample": "transposed"},
+        "critic": {"widths": [4, 5], "conditioning": "projection"},
+        "objective": {"loss": "wgan", "n_critic": 1},
+    },
     "plain": {
         "data": {"labelled": True},
         "generator": {"widths": [6, 4], "norm": "batch"},
@@ -103,7 +115,7 @@ def theirs(module, params):
             continue  # The last stage of a critic takes images as they are.
         first = {f"image{last}": "image", f"image_norm{last}": "last_norm"}.get(first, first)
         room = {"embedding": ["start"], "project": ["start"], "score": ["judge"], "projection": ["judge"]}
-        inner = first.rstrip("0123456789") in ("up", "down", "norm", "block", "attention")
+        inner = first.rstrip("0123456789") in ("up", "down", "norm", "block", "attention", "excite")
         leaf = {"kernel": "weight", "scale": "weight", "embedding": "weight"}.get(leaf, leaf)
         name = ".".join([*(["body"] if inner else room.get(first, [])), first, *rest, leaf])
         if name not in named:
@@ -175,7 +187,7 @@ def test_outputs_gradients_and_a_descent_are_those_of_jaxgan(name):
     gan, state = build_gan(made, classes, 10)
     state = state._replace(generator=disturbed(state.generator, 0), critic=disturbed(state.critic, 1))
     if gan.growth is not None:  # The last stage, faded in.
-        state = state._replace(step=jnp.int32(gan.growth.begin(gan.growth.stages - 1) + gan.growth.fade))
+        state = state._replace(step=jnp.int32(gan.growth.begin(gan.growth.stages - 1) + gan.growth.timetable.fades[-1]))
         gan = gan.at(math.inf)
         state = gan.stage.enter(state, gan.generator_optimizer, gan.critic_optimizer)
         state = state._replace(step=state.step + (-state.step) % made.objective.penalty_interval)

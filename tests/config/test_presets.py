@@ -12,9 +12,18 @@ from jaxgan.data.dataset import from_arrays
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FULL = ["mnist:gan", "mnist:wgan_gp", "mnist:wgan_clip", "mnist:quickstart", "pathmnist", "pathmnist:small"]
-REDUCED = ["cell256", "cell256:small", "panda256", "panda256:plain", "panda256:source", "mri64", "mri64:small"]
+REDUCED = [
+    "cell256",
+    "cell256:small",
+    "panda256",
+    "panda256:plain",
+    "panda256:source",
+    "mri64",
+    "mri64:source",
+    "mri64:small",
+]
 # Same networks and game as one of the above: read, not run.
-READ = ["mnist:small", "mnist:source", "pathmnist:source", "cell256:source", "mri64:source", "panda256:small",
+READ = ["mnist:small", "mnist:source", "pathmnist:source", "cell256:source", "panda256:small",
         "panda256:plain_small", "panda256:small_r3gan", "panda256:small_r1"]  # fmt: skip
 
 
