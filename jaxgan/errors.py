@@ -1,5 +1,8 @@
 """The one exception that means "the input is wrong", as opposed to "jaxgan is wrong"."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: a field, a flag, a file.
@@ -36,3 +39,26 @@ def printable(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """What an exception says, as one line."""
     return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question after a name that there is not, with the nearest one there is; "" where none is near.
+
+    Example:
+      >>> did_you_mean("hinje", ["vanilla", "hinge"])
+      ': did you mean hinge?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def way_out(name: str, known: Iterable[str]) -> str:
+    """What to write instead of a name that there is not: the nearest one, and all that there are.
+
+    Example:
+      >>> way_out("hinje", ["vanilla", "hinge"])
+      'did you mean hinge? (choose one of vanilla, hinge)'
+    """
+    names = list(known)
+    question, choices = did_you_mean(name, names).removeprefix(": "), f"choose one of {', '.join(names)}"
+    return f"{question} ({choices})" if question else choices

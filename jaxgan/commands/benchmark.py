@@ -31,7 +31,7 @@ from jaxgan.benchmark.workload import ALL, PlainWorkload, Workload, matrix_peak,
 from jaxgan.commands import cli
 from jaxgan.config.presets import load_config, title
 from jaxgan.config.schema import Config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 from jaxgan.models import PRECISIONS
 from jaxgan.training.call_length import CallLength
 
@@ -239,7 +239,7 @@ def _choices(flag: str, text: str, known: Collection[str]) -> list[str]:
     chosen = text.split(",")
     for choice in chosen:
         if choice not in known:
-            raise InputError(f"{flag} {choice!r} is not known: choose from {','.join(known)}")
+            raise InputError(f"{flag} {choice!r} is not known: {way_out(choice, known)}")
     return chosen
 
 

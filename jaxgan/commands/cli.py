@@ -8,16 +8,17 @@ import errno
 import logging
 import math
 import os
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxgan import ending, job
-from jaxgan.errors import InputError, Stopped, one_line, printable
+from jaxgan.errors import InputError, Stopped, did_you_mean, one_line, printable
 
 MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
@@ -53,10 +54,38 @@ class ArgumentParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
+        self._given: list[str] = []
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse has it; what was given is kept for a better word when it is wrong."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Prints one line that says what is wrong and where help is, and exits 2."""
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        """Prints one line that says what is wrong, what was perhaps meant, and where help is; exits 2."""
+        self.exit(2, f"error: {message}{self._hint(message)} (see {self.prog} --help)\n")
+
+    def flags(self) -> list[str]:
+        """The flags of this parser and of the kinds below it."""
+        return list(dict.fromkeys(flag for parser in self._family() for flag in parser._option_string_actions))
+
+    def _family(self) -> Iterator[argparse.ArgumentParser]:
+        yield self
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from action.choices.values()
+
+    def _hint(self, message: str) -> str:
+        """The nearest name, where argparse's message is of a flag or a choice that there is not; else ""."""
+        if "unrecognized arguments" in message or "arguments are required" in message:
+            known = self.flags()
+            given = [word.partition("=")[0] for word in self._given]
+            # A flag with a dot is a config's field, and another's to judge.
+            wrong = [flag for flag in given if flag.startswith("--") and "." not in flag and flag not in known]
+            return did_you_mean(wrong[0], known) if wrong else ""
+        if choice := re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+            return did_you_mean(choice[1], re.findall(r"[^\s,']+", choice[2]))
+        return ""
 
 
 def path(text: str) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "share": ("jaxgan.commands.share", "lay a trained generator out for the Hugging Face Hub, and upload it"),
     "launch": ("jaxgan.commands.launch", "start several processes of one job on this machine"),
     "report": ("jaxgan.commands.report", "draw a run's figures and its report anew"),
+    "completion": ("jaxgan.commands.completion", "write a script with which a shell completes commands and flags"),
 }
 
 
@@ -31,6 +32,11 @@ def parser() -> cli.ArgumentParser:
     own.add_argument("--version", action="version", version=f"jaxgan {jaxgan.__version__}")
     own.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands above")
     return own
+
+
+def parser_of(command: str) -> cli.ArgumentParser:
+    """The flags of one of `COMMANDS`."""
+    return importlib.import_module(COMMANDS[command][0]).parser()
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:

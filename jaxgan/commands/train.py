@@ -58,13 +58,14 @@ def parser() -> cli.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, or describes what would be trained; returns the process's exit status."""
-    args, overrides = parser().parse_known_args(arguments)
+    own = parser()
+    args, overrides = own.parse_known_args(arguments)
     if find_place(os.environ) is not None:
         # Before what may be wrong in one process alone, so that the others need not wait for it in vain.
         from jaxgan import parallel
 
         parallel.initialize()
-    config = override(presets.load_config(args.config), overrides)
+    config = override(presets.load_config(args.config), overrides, own.flags())
     # One line each, as errors are; where in our code a warning arose is no help to the user.
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     if args.target and not args.dry_run:

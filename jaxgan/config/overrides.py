@@ -5,23 +5,24 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from jaxgan.config.parsing import field_type
 from jaxgan.config.schema import Config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, did_you_mean
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def override(config: Config, arguments: Sequence[str]) -> Config:
+def override(config: Config, arguments: Sequence[str], flags: Iterable[str] = ()) -> Config:
     """Applies arguments and validates the result; of several for one field the last one counts.
 
     Args:
       config: what to start from.
       arguments: the command line's remaining arguments: `--config.any.field=value` or `--config.any.field value`; a
         bool needs no value to be set. Tuples are written `(8,16)` or `8,16`.
+      flags: the command's own, for what errors suggest.
 
     Raises:
       InputError: an unknown field or flag, or a value that does not fit.
@@ -33,7 +34,7 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
             raise InputError(f"unexpected argument {flag!r}: write overrides as --config.section.field=value")
         first, *names = flag.lstrip("-").split(".")
         if first != "config" or not names:
-            raise InputError(f"unknown flag {flag} (see --help)")
+            raise InputError(f"unknown flag {flag}{_nearest(flag, config, flags)} (see --help)")
         section: Any = values
         kind, path = _find(names)
         for name in names[:-1]:
@@ -46,6 +47,14 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
             raise InputError(f"--{path} has no value: write --{path}=VALUE")
         section[names[-1]] = _parse(kind, text)
     return Config.from_dict(values)
+
+
+def _nearest(flag: str, config: Config, flags: Iterable[str]) -> str:
+    """The question whether a field or a flag was meant: `--batch_size` and `--train.batch_size` are half of one."""
+    fields = [f"--config.{name}" for name in config.fields()]
+    ending = "." + flag.lstrip("-")
+    meant = [field for field in fields if field.endswith(ending)]
+    return f": did you mean {meant[0]}?" if meant else did_you_mean(flag, [*flags, *fields])
 
 
 def _find(names: Sequence[str]) -> tuple[Any, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxgan.config.legacy import FIELDS
 from jaxgan.config.registry import registry
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 
 
 def plain(value: Any) -> Any:
@@ -45,9 +45,9 @@ def field_type(cls: type, name: str, path: str) -> Any:
     if name not in names:
         renamed = FIELDS.get(path.removeprefix("config."), {}).get(name)
         near = difflib.get_close_matches(name, names, n=1)
-        way_out = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(names)}"
+        hint = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(names)}"
         raise InputError(
-            f"{path}.{name} is not a config field: " + (f"it is {path}.{renamed} now" if renamed else way_out)
+            f"{path}.{name} is not a config field: " + (f"it is {path}.{renamed} now" if renamed else hint)
         )
     return typing.get_type_hints(cls)[name]
 
@@ -74,7 +74,7 @@ def require(condition: bool, field: str, value: Any, must: str) -> None:
 
 def one_of(field: str, value: str, choices: Iterable[str]) -> None:
     """Requires one of some words."""
-    require(value in choices, field, value, f"choose one of {', '.join(choices)}")
+    require(value in (names := list(choices)), field, value, way_out(value, names))
 
 
 def known(field: str, value: str, names: str, *also: str) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from jaxgan.config.preset_files import find_preset, read_values
 from jaxgan.config.schema import Config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 
 
 def load_config(spec: str) -> Config:
@@ -84,8 +84,27 @@ def _call(function: Any, variant: str | None, spec: str) -> Any:
     return function(variant)
 
 
+class _NoSuchVariant(InputError):
+    def __init__(self, variant: str, variants: Sequence[str]):
+        super().__init__(f"--config: no variant {variant!r}: {way_out(variant, variants)}")
+        self.variants = variants
+
+
 def choose(variants: dict[str, Any], variant: str) -> Any:
     """The entry of a preset's table of variants; raises `InputError` that lists them when there is no such one."""
     if variant not in variants:
-        raise InputError(f"--config: no variant {variant!r}: choose one of {', '.join(variants)}")
+        raise _NoSuchVariant(variant, tuple(variants))
     return variants[variant]
+
+
+def variants_of(spec: str) -> tuple[str, ...]:
+    """The variants that a preset chooses among; empty for one without."""
+    path, _ = find_preset(spec)
+    get_config = _load(path).get_config
+    if not inspect.signature(get_config).parameters:
+        return ()
+    try:
+        get_config("")
+    except _NoSuchVariant as error:
+        return tuple(error.variants)
+    return ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 from jaxgan.evaluation.metric import Metric, Value
 from jaxgan.evaluation.metrics.c2st import C2ST
 from jaxgan.evaluation.metrics.class_agreement import CLASS_AGREEMENT
@@ -68,7 +68,8 @@ def parse_metrics(text: str | Iterable[str]) -> tuple[str, ...]:
     names = [n.strip() for n in (text.split(",") if isinstance(text, str) else text)]
     unknown = [name for name in names if name not in METRICS]
     if unknown or not names:
-        raise InputError(f"--metrics {','.join(unknown) or 'is empty'}: choose from {','.join(METRICS)}")
+        hint = way_out(unknown[0] if unknown else "", METRICS)
+        raise InputError(f"--metrics {','.join(unknown) or 'is empty'}: {hint}")
     return tuple(dict.fromkeys(names))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxgan import pictures
 from jaxgan.data.scaling import Scaling
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 from jaxgan.files import atomic_files
 from jaxgan.inference import dicom_file, zarr_store
 from jaxgan.inference.formats import FORMATS
@@ -154,10 +154,10 @@ def write_samples(
 
 def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None, labels) -> None:
     if not formats:
-        raise InputError(f"--formats is empty: choose from {','.join(FORMATS)}")
+        raise InputError(f"--formats is empty: choose one of {', '.join(FORMATS)}")
     for form in formats:
         if form not in FORMATS:
-            raise InputError(f"--formats: {form!r} is not known, choose from {','.join(FORMATS)}")
+            raise InputError(f"--formats: {form!r} is not known: {way_out(form, FORMATS)}")
         if form in _IN_UNITS and scaling is None:
             raise InputError(f"--formats: {form} needs the data's scaling record: use tiff32 or npy")
     if samples.ndim not in (4, 5) or not samples.size:

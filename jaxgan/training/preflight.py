@@ -10,7 +10,7 @@ from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.config.timetable import Timetable
 from jaxgan.data.dataset import Dataset
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, way_out
 from jaxgan.evaluation import Evaluator, higher_is_better
 from jaxgan.gan.step import METRICS
 from jaxgan.training.frozen import perceptual_features
@@ -52,7 +52,7 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
     logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
     if settings.best_metric and settings.best_metric not in logged:
         raise InputError(
-            f"config.train.best_metric={settings.best_metric!r} is not logged: choose one of {', '.join(logged)}"
+            f"config.train.best_metric={settings.best_metric!r} is not logged: {way_out(settings.best_metric, logged)}"
         )
     direction = "max" if settings.best_metric in evaluated and higher_is_better(settings.best_metric) else "min"
     if settings.best_metric in evaluated and settings.best_direction != direction:

@@ -164,7 +164,7 @@ def test_wrong_input_is_one_line(real):
             evaluate(*arguments)
         assert "\n" not in str(error.value)
     assert parse_metrics("fid, kid,fid") == ("fid", "kid")
-    with pytest.raises(InputError, match="choose from"):
+    with pytest.raises(InputError, match="choose one of"):
         parse_metrics("")
 
 
@@ -190,7 +190,7 @@ def test_the_evaluator_ranks_generators(tmp_path):
 
     evaluator(conditional, labels[:100])
     np.testing.assert_array_equal(np.concatenate(asked), labels[:100])
-    with pytest.raises(InputError, match="choose from"):
+    with pytest.raises(InputError, match="choose one of"):
         Evaluator(dataset, "psnr", 10, tmp_path)
 
 

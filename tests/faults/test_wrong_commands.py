@@ -69,6 +69,22 @@ CASES = [
     ("report number", "metrics.jsonl"),
     ("report text", "metrics.jsonl"),
     ("evaluate --checkpoint place --metrics swd", "place"),
+    # The nearest name.
+    ("trian --config mnist", "did you mean train?"),
+    ("prepare slide --source x --data_dir data", "did you mean slides?"),
+    ("prepare slides --source x --data_dir data --max_patch 3", "did you mean --max_patches?"),
+    ("generate --chekpoint run", "did you mean --checkpoint?"),
+    (f"{TRAIN} --resumee never", "did you mean --resume?"),
+    (f"{TRAIN} --batch_size 8", "did you mean --config.train.batch_size?"),
+    (f"{TRAIN} --optimizer.lr=1e-4", "did you mean --config.optimizer.lr?"),
+    (f"{TRAIN} --config.optimiser.lr=1e-4", "did you mean config.optimizer?"),
+    (f"{TRAIN} --config.objective.loss=hinje", "did you mean hinge?"),
+    (f"{TRAIN} --config.train.best_metric=critic_los", "did you mean critic_loss?"),
+    ("train --config minst --data_dir demo", "did you mean mnist?"),
+    ("train --config mnist:wgan_pg --data_dir demo", "did you mean wgan_gp?"),
+    ("evaluate --checkpoint run --metrics prcd", "did you mean prdc?"),
+    ("evaluate --checkpoint run --split hold_out", "did you mean holdout?"),
+    ("benchmark --config mnist --compare tortch", "did you mean torch?"),
 ]  # fmt: skip
 
 
