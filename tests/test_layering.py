@@ -17,6 +17,7 @@ ALLOWED = {
     "job": set(),
     "cluster": {"errors"},
     "files": {"ending", "errors"},
+    "clouds": {"errors", "files"},
     "pictures": {"errors", "files"},
     "parallel": {"cluster", "ending", "errors", "job"},
     "cli": {"ending", "errors", "job"},
@@ -26,14 +27,14 @@ ALLOWED = {
     "models": {"config", "ops"},
     "objectives": {"ops"},
     "gan": {"augment", "config", "models", "objectives", "ops"},
-    "runs": {"config", "ending", "errors", "files", "gan"},
-    "data": {"config", "ending", "errors", "files", "parallel", "pictures"},
+    "runs": {"clouds", "config", "ending", "errors", "files", "gan"},
+    "data": {"clouds", "config", "ending", "errors", "files", "parallel", "pictures"},
     "evaluation": {"data", "errors", "files", "pictures"},
-    "inference": {"config", "data", "errors", "files", "gan", "pictures", "runs"},
+    "inference": {"clouds", "config", "data", "errors", "files", "gan", "pictures", "runs"},
     "reporting": {"augment", "config", "data", "errors", "files", "pictures", "runs"},
     "training": {
-        "config", "data", "ending", "errors", "evaluation", "files", "gan", "inference", "objectives", "parallel",
-        "pictures", "reporting", "runs",
+        "clouds", "config", "data", "ending", "errors", "evaluation", "files", "gan", "inference", "objectives",
+        "parallel", "pictures", "reporting", "runs",
     },
 }  # fmt: skip
 ALLOWED["benchmark"] = set(ALLOWED)

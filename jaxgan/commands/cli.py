@@ -88,8 +88,15 @@ class ArgumentParser(argparse.ArgumentParser):
         return ""
 
 
+def source(text: str) -> str:
+    """What is read: a path, or an address such as `s3://BUCKET/KEY`; for `add_argument(type=...)`, as those below."""
+    return text if "://" in text else path(text)
+
+
 def path(text: str) -> str:
-    """A path as a flag takes it, its `~` resolved; for `add_argument(type=...)`, as those below."""
+    """A path as a flag takes it, its `~` resolved."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{printable(text)}: is an address, and this must be a local path")
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError("is empty: give a path")
     resolved = os.path.expanduser(text)
@@ -138,9 +145,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--checkpoint",
         required=True,
-        type=path,
+        type=source,
         help="a run's folder, or one of its checkpoints; an exported folder,"
-        " demo:NAME, or hf://ORGANISATION/NAME[@REVISION]",
+        " demo:NAME, hf://ORGANISATION/NAME[@REVISION], or a run at s3:// or gs://",
     )
     add("--step", type=step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
     add("--config", type=path, metavar="PRESET", help="your preset file, if it adds networks that the run uses")

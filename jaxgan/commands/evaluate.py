@@ -41,10 +41,10 @@ def parser() -> cli.ArgumentParser:
     """The flags."""
     own = cli.ArgumentParser(prog=cli.program("evaluate"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", type=cli.path, metavar="RUN", help="a run's folder, or one of its checkpoints")
+    add("--checkpoint", type=cli.source, metavar="RUN", help="a run, one of its checkpoints, or an exported generator")
     add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
     add("--config", type=cli.path, metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
-    add("--data_dir", type=cli.path, metavar="DIR", help="the run's data (default: where it found them)")
+    add("--data_dir", type=cli.source, metavar="DIR", help="the run's data (default: where it found them)")
     add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
     add(
         "--num_samples",

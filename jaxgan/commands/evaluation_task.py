@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan import clouds
 from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
@@ -32,7 +33,7 @@ class Task:
       output: the JSON file.
       heldout: images that were not trained on, where `real` is what was; None where there are none.
       training: images that were trained on, where `real` was held out.
-      run_dir: the run's folder; None for folders of samples and exported generators.
+      run_dir: the run's folder; None for folders of samples, exported generators and runs elsewhere.
       critic: the run's, see `evaluate`; None where there is none.
       conditional: whether classes were asked for.
       card: what a card says beside the numbers.
@@ -98,8 +99,9 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     import jaxgan
 
     model = jaxgan.load_trained_model(args.checkpoint, args.step)
-    exported = model.critic is None
-    beside = None if exported else model.run_dir  # An exported model may lie in a package.
+    # An exported model may lie in a package, and of what lies in a cloud we have a copy: nothing is written there.
+    elsewhere = model.critic is None or clouds.is_remote(args.checkpoint)
+    beside = None if elsewhere else model.run_dir
     dataset = jaxgan.open_data(model.config, _data_dir(args, model.run_dir), beside)
     if dataset.fingerprint != model.data_fingerprint:
         raise InputError(
@@ -131,7 +133,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         return critic_scores(model, images, classes if model.class_names else None)
 
     facts = {
-        "checkpoint": args.checkpoint if exported else str(model.run_dir),
+        "checkpoint": args.checkpoint if elsewhere else str(model.run_dir),
         "step": model.step,
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
@@ -139,7 +141,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         "truncation": args.truncation,
     }
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    if exported:
+    if elsewhere:
         default = Path(f"evaluation-{now}.json")
     else:
         default = model.run_dir / "evaluation" / f"step_{model.step}-{now}.json"
@@ -157,8 +159,8 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         output or default,
         heldout,
         training=dataset_source(dataset, MOST_REALS) if split == "holdout" else None,
-        run_dir=None if exported else model.run_dir,
-        critic=None if exported else critic,
+        run_dir=None if elsewhere else model.run_dir,
+        critic=None if model.critic is None else critic,
         conditional=bool(model.class_names),
         card=_card_facts(model, dataset),
     )

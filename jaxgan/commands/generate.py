@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxgan import clouds
 from jaxgan.commands import cli
 from jaxgan.errors import InputError
 
@@ -100,8 +101,10 @@ def generate_files(args: Namespace) -> list[Path]:
         samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation)
         shown, stem = sample_labels(model, args.num_samples, labels), "sample"
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    # An exported model may lie in a package or a cache, where nobody looks.
-    default = model.run_dir / "generated" / now if model.critic else Path("generated") / f"{model.run_dir.name}-{now}"
+    if model.critic is None or clouds.is_remote(args.checkpoint):  # In a package or a cache nobody looks.
+        default = Path("generated") / f"{model.run_dir.name}-{now}"
+    else:
+        default = model.run_dir / "generated" / now
     folder = Path(args.output_dir) if args.output_dir else default
     formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
     strip = folder / "interpolation_strip.png" if args.interpolate and "grid" in formats else None

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgan import clouds
 from jaxgan.commands import cli
 from jaxgan.data.listing import medmnist
 from jaxgan.data.listing.archives import list_idx, list_npz
@@ -59,7 +60,7 @@ def parser() -> cli.ArgumentParser:
 
 def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add = own.add_argument
-    add("--source", required=True, type=cli.path, help="file or folder")
+    add("--source", required=True, type=cli.source, help="file or folder, also s3://... or gs://...")
     add("--data_dir", required=True, type=cli.path, help="folder of prepared datasets")
     add("--name", help="of the dataset; default: from the source")
     add("--size", type=cli.whole(1, 16_384), default=256 if kind == "slides" else None, help="pixels along every axis")
@@ -192,7 +193,7 @@ def prepare_source(
     Raises:
       InputError: one line that names the file or field and the way out.
     """
-    path = Path(source).expanduser()
+    path = clouds.fetch(source) if clouds.is_remote(source) else Path(source).expanduser()
     target = Path(data_dir).expanduser()
     if kind == "npz" and not path.exists() and medmnist.is_name(source):
         path = medmnist.download(source, target)

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxgan import clouds
 from jaxgan.cluster import find_place
 from jaxgan.commands import cli
 from jaxgan.config import Config, presets
@@ -36,11 +37,19 @@ def parser() -> cli.ArgumentParser:
         metavar="PRESET",
         help="mnist, mnist:wgan_gp, ..., or a .py, .json or .yaml file",
     )
-    add("--data_dir", type=cli.path, help="prepared dataset, raw images or archives, or 'demo' (5,000 digits)")
-    add("--workdir", type=cli.path, help="folder of the run (default: runs/<preset>-<time>)")
+    add(
+        "--data_dir",
+        type=cli.source,
+        help="prepared dataset, raw images or archives, also s3://... or gs://..., or 'demo' (5,000 digits)",
+    )
+    add(
+        "--workdir",
+        type=cli.source,
+        help="folder of the run, also s3://... or gs://... (default: runs/<preset>-<time>)",
+    )
     add(
         "--resume",
-        type=cli.path,
+        type=cli.source,
         default="auto",
         metavar="auto|never|CHECKPOINT",
         help="auto: go on with the newest checkpoint in --workdir, if any; never: refuse a folder that holds a run;"
@@ -95,10 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from jaxgan.training import loop as training
 
-    workdir = (
-        Path(args.workdir) if args.workdir else run_folder.default_name(presets.title(args.config).partition(":")[0])
-    )
-    run_dir = training.train(config, workdir, args.data_dir, args.resume, preset=args.config)
+    resume = str(clouds.fetch(args.resume)) if clouds.is_remote(args.resume) else args.resume
+    if args.workdir and clouds.is_remote(args.workdir):
+        if parallel.process_count() > 1:
+            raise InputError(f"--workdir {args.workdir}: several processes need a folder that all see: give its path")
+        with clouds.mirrored(args.workdir) as folder:
+            training.train(config, folder, args.data_dir, resume, preset=args.config)
+        parallel.say(f"run folder: {args.workdir}")
+        return 0
+    default = run_folder.default_name(presets.title(args.config).partition(":")[0])
+    run_dir = training.train(config, args.workdir or default, args.data_dir, resume, preset=args.config)
     parallel.say(f"run folder: {run_dir}")
     return 0
 

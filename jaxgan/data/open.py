@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgan import files, parallel
+from jaxgan import clouds, files, parallel
 from jaxgan.config import Config
 from jaxgan.config.presets import as_config
 from jaxgan.data import demo
@@ -49,7 +49,7 @@ def open_dataset(
 
     Args:
       data_dir: what `prepare_data.py` wrote, or a folder of images or volumes, class folders, a folder with IDX
-        files, a MedMNIST npz or a folder with exactly one.
+        files, a MedMNIST npz or a folder with exactly one; also at `s3://BUCKET/KEY` or `gs://...`, see `clouds.fetch`.
       name: which of several datasets in `data_dir`.
       size: every spatial axis; None keeps the source's.
       channels: 1, 3 or None to keep the source's.
@@ -72,7 +72,7 @@ def open_dataset(
     Raises:
       InputError: one line that names the file or field and the way out.
     """
-    source = Path(data_dir).expanduser()
+    source = clouds.fetch(str(data_dir)) if clouds.is_remote(data_dir) else Path(data_dir).expanduser()
     if not source.exists():
         raise InputError(f"data_dir={source}: no such file or folder")
     found = find_prepared(source) if source.is_dir() else []

@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, a model inside this package (`demo:NAME`), or one on the Hugging Face Hub."""
+"""Where a model lies: a folder, inside this package (`demo:NAME`), on the Hugging Face Hub, or in a cloud."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from jaxgan import clouds
 from jaxgan.errors import InputError, one_line
 from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export
 
@@ -20,7 +21,7 @@ def locate(checkpoint: str | os.PathLike) -> Path:
     """The folder of what `--checkpoint` names; a model of the hub is fetched into the hub's own cache.
 
     Args:
-      checkpoint: a path, `demo:NAME`, or `hf://ORGANISATION/NAME[@REVISION]`.
+      checkpoint: a path, `demo:NAME`, `hf://ORGANISATION/NAME[@REVISION]`, or a cloud address.
 
     Raises:
       InputError: there is no such model, or it cannot be fetched.
@@ -30,7 +31,7 @@ def locate(checkpoint: str | os.PathLike) -> Path:
         return _demo(text.removeprefix(DEMO))
     if text.startswith(HUB):
         return _fetch(text)
-    return Path(text)
+    return clouds.fetch(text) if clouds.is_remote(text) else Path(text)
 
 
 def demo_names() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from jaxgan import clouds
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config, title
 from jaxgan.files import write_json
@@ -32,7 +33,8 @@ def write_config(run_dir: str | os.PathLike, config: Config) -> None:
 def write_data_place(run_dir: str | os.PathLike, data: Any) -> None:
     """Writes `data.json`, where the data lie, so that a later evaluation finds them; nothing for data in memory."""
     if isinstance(data, str | os.PathLike):
-        place = "demo" if str(data) == "demo" else str(Path(data).absolute())
+        is_name = str(data) == "demo" or clouds.is_remote(data)
+        place = str(data) if is_name else str(Path(data).absolute())
         write_json(Path(run_dir) / "data.json", {"data_dir": place})
 
 

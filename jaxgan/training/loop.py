@@ -21,12 +21,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from jaxgan import parallel
+from jaxgan import clouds, parallel
 from jaxgan.config import Config
 from jaxgan.config.presets import as_config
 from jaxgan.data.dataset import Dataset, describe_data
 from jaxgan.data.open import open_data
 from jaxgan.data.source import ResidentSource, StreamingSource, open_source
+from jaxgan.errors import InputError
 from jaxgan.runs import folder as run_folder
 from jaxgan.runs.checkpoint import Checkpoints, remove_unfinished
 from jaxgan.runs.lock import FILE_NAME, lock_run
@@ -79,6 +80,8 @@ def train(
     if isinstance(config, str | os.PathLike):
         preset = preset or os.fspath(config)
     config = as_config(config)
+    if clouds.is_remote(workdir):
+        raise InputError(f"workdir={workdir}: give a local folder, such as that of `clouds.mirrored({str(workdir)!r})`")
     run_dir = Path(workdir)
     with parallel.sharing_failure():
         place = {"--workdir": str(run_dir.absolute()), "--resume": resume}

@@ -1,0 +1,286 @@
+"""Data and runs at cloud addresses (`s3://`, `gs://`): a local copy is what everything else works with.
+
+An object store has no rename: what consists of several objects is whole when its marker is there, which is written
+last and deleted first. That is how checkpoints go up; one without its marker is not taken down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from jaxgan.errors import InputError, one_line
+from jaxgan.files import atomic_files, cache_folder, write_json
+
+# What an address begins with, and the extra that brings its client.
+EXTRAS = {"s3": "s3", "gs": "gs"}
+MARKER = "COMMITTED"
+_CHECKPOINTS = "checkpoints"
+_AT_ONCE = 8
+_SECONDS_BETWEEN = 30.0
+# Files of a moment: other processes' temporary ones, and the lock, which is of a local process.
+_PASSING = re.compile(r"(^|/)(\.tmp-|\.incomplete-)|orbax-checkpoint-tmp|(^|/)lock\.json$")
+
+
+def is_remote(place: object) -> bool:
+    """Whether a place is a cloud address, or meant as one."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", str(place)) is not None
+
+
+def fetch(address: str) -> Path:
+    """A local copy, in the cache, of a file or of all that is in a folder; what has not changed is not sent again.
+
+    Args:
+      address: `s3://BUCKET/KEY` or `gs://BUCKET/KEY`.
+
+    Returns:
+      the copy, which has the same name.
+
+    Raises:
+      InputError: the client is not installed, nothing is there, or it cannot be read.
+    """
+    store = _Store(address)
+    local = _local(store)
+    listing = store.listing()
+    if not listing:
+        raise InputError(f"{address}: nothing is there; mend the address")
+    _take(store, listing, local)
+    return local
+
+
+@contextlib.contextmanager
+def mirrored(address: str) -> Iterator[Path]:
+    """A local folder for a run whose files go to a cloud address: every half minute, and at the end of the block.
+
+    What is at the address is there at the beginning, checkpoints without a marker excepted.
+
+    Raises:
+      InputError: the client is not installed, or the address cannot be read or written; also at the end.
+    """
+    store = _Store(address)
+    local = _local(store)
+    _take(store, store.listing(), local)
+    local.mkdir(parents=True, exist_ok=True)
+    mirror = _Mirror(store, local)
+    mirror.send()  # Here, so that what cannot be written is said before the work.
+    done = threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(_SECONDS_BETWEEN):
+            # The network comes back; if it does not, the last time says so.
+            with contextlib.suppress(InputError):
+                mirror.send()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield local
+    finally:
+        done.set()
+        thread.join()
+        mirror.send()
+
+
+class _Store:
+    """The files below one address; every failure is an `InputError` that names it."""
+
+    def __init__(self, address: str):
+        scheme, _, path = address.partition("://")
+        path = path.rstrip("/")
+        self.address = f"{scheme}://{path}"
+        self.name = PurePosixPath(path).name
+        if scheme not in EXTRAS:
+            known = ", ".join(f"{name}://" for name in EXTRAS)
+            raise InputError(f"{address}: {scheme}:// is not known, only {known}: copy the data to a local folder")
+        if not path:
+            raise InputError(f"{address}: names no bucket: write {scheme}://BUCKET/FOLDER")
+        try:
+            import fsspec
+
+            # Listings are not kept: another process may write there.
+            self._files, self._root = fsspec.url_to_fs(self.address, use_listings_cache=False)
+        except ImportError:
+            raise InputError(f"{address}: needs its client: pip install 'jaxgan[{EXTRAS[scheme]}]'") from None
+        except Exception as error:
+            raise self._failed("opened", error) from None
+
+    def listing(self) -> dict[str, Any]:
+        """`{path below the address: what changes when the file does}`; a single file has the path of its name."""
+        try:
+            self._files.invalidate_cache()
+            found = self._files.find(self._root, detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            raise self._failed("read", error) from None
+        listing = {}
+        for path, info in found.items():
+            below = path.removeprefix(self._root).lstrip("/")
+            if path != self._root and not path.startswith(f"{self._root}/"):
+                continue
+            if path.endswith("/") or info.get("type") == "directory":  # What consoles make for an empty folder.
+                continue
+            if any(part in ("", ".", "..") for part in below.split("/")) and below:
+                raise InputError(f"{self.address}: the name {below!r} is none of a file; rename it")
+            version = next(filter(None, map(info.get, ("ETag", "etag", "md5Hash", "mtime", "created"))), None)
+            listing[below] = [info.get("size"), str(version)]
+        return listing
+
+    def get(self, below: str, target: Path) -> None:
+        """Downloads one file, whole or not at all."""
+        try:
+            with atomic_files([target], overwrite=True) as (temporary,):
+                self._files.get_file(self._path(below), str(temporary))
+        except InputError:
+            raise
+        except Exception as error:
+            raise self._failed(f"read ({below})", error) from None
+
+    def put(self, source: Path, below: str) -> None:
+        """Uploads one file; raises `FileNotFoundError` if it is gone meanwhile."""
+        try:
+            self._files.put_file(str(source), self._path(below))
+        except Exception as error:
+            if not source.exists():
+                raise FileNotFoundError(source) from None
+            raise self._failed("written", error) from None
+
+    def mark(self, below: str) -> None:
+        """Writes a small file."""
+        try:
+            self._files.pipe_file(self._path(below), b"whole\n")
+        except Exception as error:
+            raise self._failed("written", error) from None
+
+    def remove(self, below: Iterable[str]) -> None:
+        """Deletes files, in this order; those that are gone already are no error."""
+        for name in below:
+            try:
+                self._files.rm_file(self._path(name))
+            except FileNotFoundError:
+                pass
+            except Exception as error:
+                raise self._failed("written", error) from None
+
+    def _path(self, below: str) -> str:
+        return f"{self._root}/{below}" if below else self._root
+
+    def _failed(self, what: str, error: Exception) -> InputError:
+        return InputError(f"{self.address}: cannot be {what} ({type(error).__name__}: {one_line(error)[:300]})")
+
+
+def _local(store: _Store) -> Path:
+    key = hashlib.sha256(store.address.encode()).hexdigest()[:16]
+    return cache_folder() / "clouds" / key / store.name
+
+
+def _take(store: _Store, listing: dict[str, Any], local: Path) -> None:
+    """Makes the local copy what the listing says, downloading what differs."""
+    from tqdm import tqdm
+
+    wanted = {name: version for name, version in listing.items() if _is_whole(name, listing)}
+    note = local.with_name(f"{local.name}.listing.json")
+    known = _read(note)
+    single = list(listing) == [""]
+
+    def place(name: str) -> Path:
+        return local if single else local.joinpath(*name.split("/"))
+
+    def is_there(name: str) -> bool:
+        try:
+            return known.get(name) == wanted[name] and place(name).stat().st_size == wanted[name][0]
+        except OSError:
+            return False
+
+    if local.exists() and single == local.is_dir():  # What was a file is a folder now, or the other way.
+        shutil.rmtree(local, ignore_errors=True)
+        local.unlink(missing_ok=True)
+    missing = [name for name in wanted if not is_there(name)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        jobs = pool.map(lambda name: store.get(name, place(name)), missing)
+        for _ in tqdm(jobs, f"fetching {store.address}", len(missing), unit="file", disable=None if missing else True):
+            pass
+    if not single and local.is_dir():
+        for path in [path for path in local.rglob("*") if path.is_file()]:
+            if path.relative_to(local).as_posix() not in wanted:
+                path.unlink(missing_ok=True)
+        for folder in sorted((path for path in local.rglob("*") if path.is_dir()), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if it is empty
+    if missing or known.keys() != wanted.keys():
+        write_json(note, wanted)
+
+
+def _step(name: str) -> str | None:
+    """The folder of the checkpoint that a file of a run belongs to."""
+    parts = name.split("/")
+    return "/".join(parts[:2]) if len(parts) > 2 and parts[0] == _CHECKPOINTS and parts[1].isdecimal() else None
+
+
+def _is_whole(name: str, listing: dict[str, Any]) -> bool:
+    step = _step(name)
+    return step is None or (f"{step}/{MARKER}" in listing and name != f"{step}/{MARKER}")
+
+
+def _read(note: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+class _Mirror:
+    """Sends a local folder of a run to a store."""
+
+    def __init__(self, store: _Store, local: Path):
+        self._store, self._local = store, local
+        self._lock = threading.Lock()
+        self._sent = self._state()  # What was taken from there.
+        self._marked = {step for step in map(_step, self._sent) if step}
+
+    def _state(self) -> dict[str, tuple[int, int]]:
+        """Size and time of every file that is to be there."""
+        found = {}
+        for path in self._local.rglob("*"):
+            name = path.relative_to(self._local).as_posix()
+            with contextlib.suppress(OSError):  # Gone meanwhile.
+                if path.is_file() and not _PASSING.search(name):
+                    status = path.stat()
+                    found[name] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def send(self) -> None:
+        """Uploads what is new, marks the checkpoints that are whole, and deletes what is gone.
+
+        The log goes up after the checkpoints that count its lines and before their markers.
+        """
+        with self._lock:
+            now = self._state()
+            steps = {step for step in map(_step, now) if step}
+            gone = [name for name in self._sent if name not in now]
+            lost = {step for step in map(_step, gone) if step}
+            self._store.remove(f"{step}/{MARKER}" for step in lost)
+            self._marked -= lost
+            self._store.remove(gone)
+            for name in gone:
+                del self._sent[name]
+            incomplete = set()
+            for name in sorted(now, key=lambda name: (_step(name) is None, name)):
+                if self._sent.get(name) == now[name]:
+                    continue
+                try:
+                    self._store.put(self._local / name, name)
+                    self._sent[name] = now[name]
+                except FileNotFoundError:  # Deleted meanwhile: a checkpoint that is no longer kept.
+                    incomplete.add(_step(name))
+            for step in sorted(steps - self._marked - incomplete):
+                self._store.mark(f"{step}/{MARKER}")
+                self._marked.add(step)

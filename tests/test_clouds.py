@@ -1,0 +1,216 @@
+"""Cloud addresses: copies that are complete and current, checkpoints that are whole or not there, plain errors."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from jaxgan import clouds
+from jaxgan.commands import cli, generate
+from jaxgan.commands import train as command
+from jaxgan.data.open import open_dataset
+from jaxgan.errors import InputError
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.metrics_log import read_metrics
+from jaxgan.training import recorder
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store in this process's memory; its client is fsspec's own."""
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(clouds.EXTRAS, "memory", "memory")
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+def tiff(image):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, image)
+    return stream.getvalue()
+
+
+def fill(files, folder, count=3):
+    images = np.random.default_rng(0).integers(0, 256, (count, 8, 8)).astype(np.uint8)
+    for number, image in enumerate(images):
+        files.pipe_file(f"{folder}/{number}.tif", tiff(image))
+    return images
+
+
+def test_a_folder_is_copied_and_only_what_changed_again(store, monkeypatch):
+    images = fill(store, "/bucket/maps")
+    fill(store, "/bucket/maps2", 1)  # whose name begins alike
+    data = open_dataset("memory://bucket/maps")
+    np.testing.assert_array_equal(data.read([0, 1, 2])[..., 0], images)
+    sent = []
+    whole = clouds._Store.get
+    monkeypatch.setattr(clouds._Store, "get", lambda self, name, target: sent.append(name) or whole(self, name, target))
+    folder = clouds.fetch("memory://bucket/maps/")
+    assert sorted(path.name for path in folder.iterdir()) == ["0.tif", "1.tif", "2.tif"] and not sent
+    store.pipe_file("/bucket/maps/1.tif", tiff(images[0]))
+    store.rm("/bucket/maps/2.tif")
+    (folder / "0.tif").unlink()
+    data = open_dataset("memory://bucket/maps")
+    assert sorted(sent) == ["0.tif", "1.tif"]
+    np.testing.assert_array_equal(data.read([0, 1])[..., 0], images[[0, 0]])
+
+
+def test_a_single_file_is_copied(store):
+    store.pipe_file("/bucket/a.npz", b"content")
+    path = clouds.fetch("memory://bucket/a.npz")
+    assert path.name == "a.npz" and path.read_bytes() == b"content"
+    store.rm("/bucket/a.npz")
+    store.pipe_file("/bucket/a.npz/inner", b"now a folder")
+    assert (clouds.fetch("memory://bucket/a.npz") / "inner").read_bytes() == b"now a folder"
+
+
+def test_names_that_lead_out_of_the_folder_are_refused(store, monkeypatch):
+    found = {"/bucket/maps/../../evil": {"size": 1, "type": "file"}}
+    monkeypatch.setattr(type(store), "find", lambda *args, **kwargs: found)
+    with pytest.raises(InputError, match="is none of a file"):
+        clouds.fetch("memory://bucket/maps")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("memory://bucket/none", "nothing is there"),
+        ("memory://", "names no bucket"),
+        ("ftp://host/x", "ftp:// is not known, only s3://, gs://"),
+    ],
+)
+def test_what_is_not_there_is_one_line(store, address, message):
+    with pytest.raises(InputError, match=message):
+        clouds.fetch(address)
+
+
+@pytest.mark.parametrize(("scheme", "client"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_without_a_client_the_extra_is_named(monkeypatch, scheme, client):
+    monkeypatch.setitem(sys.modules, client, None)
+    fsspec.registry._registry.pop(scheme, None) if hasattr(fsspec.registry, "_registry") else None
+    with pytest.raises(InputError, match=rf"pip install 'jaxgan\[{scheme}\]'"):
+        open_dataset(f"{scheme}://bucket/x")
+
+
+def test_flags_that_write_take_no_address(capsys):
+    with pytest.raises(SystemExit):
+        generate.parser().parse_args(["--checkpoint", "s3://b/run", "--output_dir", "s3://b/out"])
+    assert "s3://b/out: is an address, and this must be a local path" in capsys.readouterr().err
+    assert cli.source("s3://b/run") == "s3://b/run"
+
+
+def test_a_checkpoint_is_whole_when_its_marker_is_there(store, tmp_path):
+    with clouds.mirrored("memory://bucket/run") as folder:
+        for name in ("checkpoints/5/state/a", "checkpoints/7/state/a", "metrics.jsonl", "lock.json",
+                     "checkpoints/9.orbax-checkpoint-tmp/a"):  # fmt: skip
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name)
+    names = {name.removeprefix("/bucket/run/") for name in store.store}
+    assert names == {"checkpoints/5/state/a", "checkpoints/5/COMMITTED", "checkpoints/7/state/a",
+                     "checkpoints/7/COMMITTED", "metrics.jsonl"}  # fmt: skip
+    store.rm("/bucket/run/checkpoints/7/COMMITTED")  # as a kill amid the upload leaves it
+    with clouds.mirrored("memory://bucket/run") as folder:
+        assert not (folder / "checkpoints" / "7").exists() and (folder / "checkpoints" / "5" / "state" / "a").is_file()
+        assert not list(folder.rglob("COMMITTED"))
+        (folder / "checkpoints" / "5" / "state" / "a").unlink()
+    assert not [name for name in store.store if "/5/" in name]
+
+
+def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
+    order = []
+    for method in ("put_file", "pipe_file", "rm_file"):
+        real = getattr(type(store), method)
+
+        def noted(self, *args, real=real, method=method, **kwargs):
+            place = args[1] if method == "put_file" else args[0]
+            order.append((method, place.split("run/")[1]))
+            return real(self, *args, **kwargs)
+
+        monkeypatch.setattr(type(store), method, noted)
+    with clouds.mirrored("memory://bucket/run") as folder:
+        (folder / "checkpoints" / "3").mkdir(parents=True)
+        for name in ("checkpoints/3/a", "metrics.jsonl"):
+            (folder / name).write_text("x")
+    assert order == [
+        ("put_file", "checkpoints/3/a"),
+        ("put_file", "metrics.jsonl"),
+        ("pipe_file", "checkpoints/3/COMMITTED"),
+    ]
+    order.clear()
+    with clouds.mirrored("memory://bucket/run") as folder:
+        (folder / "checkpoints" / "3" / "a").unlink()
+    assert order == [("rm_file", "checkpoints/3/COMMITTED"), ("rm_file", "checkpoints/3/a")]
+
+
+TINY = ["--config", "mnist:wgan_gp", "--data_dir", "demo", "--config.train.batch_size=8",
+        "--config.objective.n_critic=1", "--config.generator.widths=(4,4)", "--config.critic.widths=(4,4)",
+        "--config.train.num_samples=4", "--config.train.log_every_iterations=1"]  # fmt: skip
+
+
+def test_a_run_goes_on_from_the_store_on_another_machine(store, tmp_path, monkeypatch):
+    for name in ("make_figures", "write_report"):
+        monkeypatch.setattr(recorder, name, lambda run_dir: None)
+    there = ["--workdir", "memory://bucket/runs/digits"]
+    assert command.main([*TINY, *there, "--config.train.iterations=2"]) == 0
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))
+    assert command.main([*TINY, *there, "--config.train.iterations=4"]) == 0
+    assert command.main([*TINY, "--workdir", str(tmp_path / "local"), "--config.train.iterations=4"]) == 0
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "third"))
+    copy = clouds.fetch("memory://bucket/runs/digits")
+    assert [record["step"] for record in read_metrics(copy)] == [1, 2, 3, 4]
+    arrays = []
+    for folder in (copy, tmp_path / "local"):
+        with Checkpoints(folder) as checkpoints:
+            arrays.append(checkpoints.read(4)[0])
+    for name, array in arrays[0].items():
+        np.testing.assert_array_equal(array, arrays[1][name])
+    monkeypatch.chdir(tmp_path)
+    flags = ["--checkpoint", "memory://bucket/runs/digits", "--formats", "npy", "--num_samples", "2"]
+    assert generate.main(flags) == 0
+    assert len(list((tmp_path / "generated").glob("digits-*/samples.npy"))) == 1
+
+
+@pytest.fixture
+def s3(tmp_path, monkeypatch):
+    """moto's server, which speaks S3, on this machine."""
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server")
+    running = server.ThreadedMotoServer(port=0, verbose=False)
+    running.start()
+    _, port = running.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "JAXGAN_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)  # fmt: skip
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    yield fsspec.filesystem("s3", skip_instance_cache=True)
+    running.stop()
+
+
+def test_a_local_s3_server_holds_data_and_runs(s3):
+    images = fill(s3, "bucket/maps")
+    np.testing.assert_array_equal(open_dataset("s3://bucket/maps").read([0, 1, 2])[..., 0], images)
+    with clouds.mirrored("s3://bucket/run") as folder:
+        (folder / "checkpoints" / "3").mkdir(parents=True)
+        (folder / "checkpoints" / "3" / "a").write_bytes(b"")  # empty files are files too
+        (folder / "metrics.jsonl").write_text("{}\n")
+    names = {name.removeprefix("bucket/run/") for name in s3.find("bucket/run")}
+    assert names == {"checkpoints/3/a", "checkpoints/3/COMMITTED", "metrics.jsonl"}
+    with clouds.mirrored("s3://bucket/run") as folder:
+        (folder / "metrics.jsonl").write_text("{}\n{}\n")
+    assert s3.cat_file("bucket/run/metrics.jsonl") == b"{}\n{}\n"
+    with (
+        pytest.raises(InputError, match="cannot be (written|read)"),
+        clouds.mirrored("s3://no-such-bucket/run") as folder,
+    ):
+        (folder / "a").write_text("a")
