@@ -71,7 +71,7 @@ def _complete_values(own: argparse.ArgumentParser, files: dict) -> None:
                 _complete_values(kind, files)
         elif action.dest == "config" and action.option_strings:
             action.choices = preset_names()
-        elif action.type is cli.path:
+        elif action.type in (cli.path, cli.source):
             action.complete = files  # type: ignore[attr-defined]
         action.help = None  # Prose that shells would have to quote: the flags' names say enough.
 
