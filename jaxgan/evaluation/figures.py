@@ -64,25 +64,38 @@ def _shown(image: np.ndarray) -> np.ndarray:
 
 
 def neighbours_figure(evaluation: Evaluation, space: str, training: Source, generated: Source) -> Figure:
-    """The generated samples that lie closest to a training image, above these, with distances and transforms."""
+    """The most suspicious samples (closest to a training image; where turns were searched, the closest by far) above
+    their training images, with distances and transforms.
+    """
     found = evaluation.copies[space]
     samples = evaluation.generated.arrays["positions"] if found.samples is None else found.samples
     chosen = np.argsort(found.distance, kind="stable")[:SHOWN]
+    if found.pairs:
+        places = {int(sample): place for place, sample in enumerate(samples)}
+        chosen = np.array([places[pair["sample"]] for pair in found.pairs[:SHOWN]])
     ours = generated.at(samples[chosen])
     theirs = training.at(evaluation.training.arrays["positions"][found.nearest[chosen]])
-    transforms = {pair["sample"]: pair["transform"] for pair in found.pairs or ()}
+    pairs = {pair["sample"]: pair for pair in found.pairs or ()}
     figure = _figure(1.2 * len(chosen) + 0.6, 3.4)
     grid = figure.subplots(2, len(chosen), squeeze=False)
     for column, place in enumerate(chosen):
         for row, image in enumerate((ours[column], theirs[column])):
             grid[row, column].imshow(_shown(image), cmap="gray", vmin=0, vmax=1)
             grid[row, column].set(xticks=[], yticks=[])
-        grid[0, column].set_title(f"{found.distance[place]:.3g}", fontsize=8)
-        grid[1, column].set_xlabel(transforms.get(int(samples[place]), "").replace(", ", "\n"), fontsize=5)
+        title, pair = f"{found.distance[place]:.3g}", pairs.get(int(samples[place]))
+        if pair is not None:
+            title += f" ({pair['second']:.3g})"
+            grid[1, column].set_xlabel(pair["transform"].replace(", ", "\n"), fontsize=7)
+        grid[0, column].set_title(title, fontsize=8)
     grid[0, 0].set_ylabel("generated")
     grid[1, 0].set_ylabel("nearest training")
     verdict = "copies found" if found.flagged else "no sign of copying"
-    figure.suptitle(f"{space}: memorisation {found.score:.1%} (baseline {found.baseline:.1%}), {verdict}", fontsize=9)
+    where = f"{space}, as they are; distance"
+    if pairs:
+        network = space.partition("_")[2]
+        where = f"features of {network}, turned or not" if network else "pixels, turned and shifted or not"
+        where += "; distance (to the second nearest)"
+    figure.suptitle(f"copies {found.score:.1%} (baseline {found.baseline:.1%}), {verdict}: {where}", fontsize=9)
     return figure
 
 

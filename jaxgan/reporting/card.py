@@ -118,6 +118,8 @@ def _model(record: Mapping[str, Any], run_dir: Path) -> Section:
         ("train", ("batch_size", "precision", "ema_halflife_images")),
     ):
         known = {name: config.get(section, {}).get(name) for name in fields}
+        if not known.get("critic_lr"):  # 0: that of the generator
+            known.pop("critic_lr", None)
         text = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
         lines += [f"{section.capitalize()}: {text}"] if text else []
     lines += _length(run_dir)

@@ -198,8 +198,14 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     assert (protocol["n_real"], protocol["split"]) == (13, "holdout")
     # What looks for copies looks among the training images nevertheless.
     assert evaluation.metrics["memorisation_pixels"].protocol["searched"] == 40 and evaluation.copies["pixels"]
-    evaluation, _ = run.evaluate_command(flags(**vars(args) | {"output": str(tmp_path / "t.json"), "split": "train"}))
+    split = {"output": str(tmp_path / "t.json"), "split": "train", "card": True, "intended_use": "Teaching alone"}
+    evaluation, files = run.evaluate_command(flags(**vars(args) | split))
     assert evaluation.copies["pixels"] and evaluation.metrics["histogram"].protocol["n_real"] == 40
+    assert model.run_dir / "model_card.md" in files
+    page = (model.run_dir / "report.html").read_text()
+    section = page[page.index('<section id="card"') :]
+    for words in ("Teaching alone", "memorisation_pixels", "13 held out, never trained on", "(green: at most"):
+        assert words in section[: section.index("</section>")], words
     model.data_fingerprint = "other"
     with pytest.raises(InputError, match="not those that"):
         run.evaluate_command(args)

@@ -2,11 +2,12 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
 from jaxgan.data.demo import digits
-from jaxgan.evaluation import evaluate, symmetric_search
+from jaxgan.evaluation import evaluate, search_bounds, symmetric_search
 from jaxgan.evaluation.metrics.privacy import copied
 from jaxgan.evaluation.symmetric_search import describe, nearest_transformed, shift_of, symmetries
 
@@ -25,9 +26,14 @@ def reference(x, y, shift):
     return best
 
 
+@pytest.mark.parametrize("windows", [2**24, 0])
 @pytest.mark.parametrize(("shape", "shift", "count"), [((9, 9, 2), 2, 8), ((7, 10, 1), 1, 4), ((5, 5, 5, 1), 1, 48)])
-def test_the_search_is_brute_force_in_float64(monkeypatch, shape, shift, count):
+def test_the_search_is_brute_force_in_float64(monkeypatch, shape, shift, count, windows):
     monkeypatch.setattr(symmetric_search, "_BLOCK", 4)
+    # Without room for its windows, an image counts as large: bounds are then made of the means of blocks.
+    monkeypatch.setattr(symmetric_search, "_WINDOWS", windows)
+    monkeypatch.setattr(symmetric_search, "_FIRST", 2)
+    monkeypatch.setattr(search_bounds, "_BLOCKS", 2)
     random = np.random.default_rng(0)
     x, y = (random.uniform(-1, 1, (n, *shape)).astype(np.float32) for n in (6, 9))
     assert len(symmetries(shape[:-1])) == count == len({str(s) for s in symmetries(shape[:-1])})
@@ -39,6 +45,24 @@ def test_the_search_is_brute_force_in_float64(monkeypatch, shape, shift, count):
     without = reference(y[:3], y, shift)
     without[np.arange(3), np.arange(3)] = np.inf
     np.testing.assert_allclose(own.distance, np.sort(without, axis=1)[:, :2], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [search_bounds.Directions, search_bounds.Means])
+def test_bounds_lie_below_the_distances_and_the_closer_the_smoother_the_images_are(monkeypatch, kind):
+    monkeypatch.setattr(search_bounds, "_BLOCKS", 4)
+    random, turns = np.random.default_rng(0), symmetries((10, 10, 10))
+    shares = []
+    for grain in (10, 3):
+        coarse = random.uniform(-1, 1, (30, grain, grain, grain, 1)).astype(np.float32)
+        y = np.asarray(jax.image.resize(coarse, (30, 10, 10, 10, 1), "linear"))
+        x = y[:4, ::-1] + 0.1 * random.standard_normal(y[:4].shape).astype(np.float32)
+        bounds = kind(y[:, 1:-1, 1:-1, 1:-1], 1)(x, turns)
+        assert bounds.shape == (1 if kind is search_bounds.Directions else 48, 4, 30)
+        squared = reference(x, y, 1) ** 2 * 8**3
+        assert (bounds.min(axis=0) <= squared).all()
+        shares.append((bounds.min(axis=0) / squared).mean())
+    assert 0 < shares[0] < shares[1], shares
+    assert kind is search_bounds.Directions or shares[1] > 0.5, "three directions are few, 64 blocks are not"
 
 
 def test_the_transform_that_was_found_is_told():

@@ -89,8 +89,14 @@ def add_utility(
         return float(np.mean([multiclass_auroc(answers[rows], p[rows]) for p in found]))
 
     whole = np.arange(len(test))
+    present = np.unique(answers)
+    recalled = [np.mean([np.mean(p[answers == label].argmax(axis=1) == label) for p in found]) for label in present]
+    hardest = int(np.argmin(recalled))
     details = {
         "auroc": auroc(whole),
+        "per_class": {str(label): float(share) for label, share in zip(present, recalled, strict=True)},
+        "hardest": str(present[hardest]),
+        "hardest_accuracy": float(recalled[hardest]),
         "auroc_interval": report.bootstrap(auroc, len(test)),
         "per_seed": [balanced_accuracy(answers, p.argmax(axis=1)) for p in found],
     }
@@ -109,7 +115,7 @@ def _measure(report: Report) -> None:
     add_utility(report, task, "utility_both", *both)
 
 
-READING = "AUROC {auroc:.3f}; balanced accuracy on held-out reals, trained on "
+READING = "AUROC {auroc:.3f}; least of class {hardest}, {hardest_accuracy:.1%}; tested on held-out reals, trained on "
 
 UTILITY = Metric(
     "utility",

@@ -39,7 +39,13 @@ def test_samples_are_as_useful_as_they_are_real(parts):
     low, high = same["utility_tstr"].interval
     assert low - 0.03 < same["utility_trtr"].value < high + 0.03
     few = np.resize(np.flatnonzero(fake[1] < 3), len(fake[1]))
-    assert measured(fake[0][few], fake[1][few])["utility_tstr"].value < 0.65
+    without = measured(fake[0][few], fake[1][few])["utility_tstr"]
+    assert without.value < 0.65
+    # It falls on the classes that are missing, and on these alone.
+    assert without.details["per_class"].keys() == {"0", "1", "2", "3", "4"} and without.details["hardest"] in "34"
+    for label, accuracy in without.details["per_class"].items():
+        assert accuracy == 0.0 if label in "34" else accuracy > 0.8, (label, accuracy)
+    assert min(same["utility_tstr"].details["per_class"].values()) > 0.6
     noise = np.random.default_rng(0).uniform(-1, 1, fake[0].shape).astype(np.float32)
     assert measured(noise, fake[1])["utility_tstr"].value == pytest.approx(0.2, abs=0.12)
 
@@ -69,6 +75,33 @@ def test_a_classifier_tells_noise_from_digits_but_not_digits_from_digits(parts):
     blurred = (fake + np.roll(fake, 1, axis=1)) / 2
     spoilt = evaluate([real], [blurred], ("c2st",)).metrics["c2st"]
     assert spoilt.value > 0.7 and spoilt.details["p_value"] < 1e-6
+
+
+def test_accuracy_and_auroc_of_the_two_sample_test_are_scikit_learns(monkeypatch):
+    metrics = pytest.importorskip("sklearn.metrics")
+    random, asked = np.random.default_rng(0), []
+
+    def train_classifier(images, labels, classes, updates):
+        def scores(test):
+            # Brighter images are samples; rounded, so that scores are equal now and then.
+            share = np.round((test.mean(axis=(1, 2, 3)) + 1) / 2, 2)
+            asked.append((test, share))
+            return np.stack([1 - share, share], axis=1)
+
+        return scores
+
+    monkeypatch.setattr(c2st, "train_classifier", train_classifier)
+    real, fake = (random.uniform(-1, top, (101, 4, 4, 1)).astype(np.float32) for top in (1.0, 1.3))
+    found = evaluate([real], [fake.clip(-1, 1)], ("c2st",)).metrics["c2st"]
+    ((test, share),) = asked
+    known = {image.tobytes() for image in real}
+    answers = np.array([image.tobytes() not in known for image in test])
+    assert len(test) == 102 and answers.sum() == 51
+    assert found.value == pytest.approx(metrics.accuracy_score(answers, share > 0.5), abs=1e-9)
+    assert found.details["auroc"] == pytest.approx(metrics.roc_auc_score(answers, share), abs=1e-9)
+    hits = int((answers == (share > 0.5)).sum())
+    expected = scipy.stats.binomtest(hits, 102, 0.5, alternative="greater").pvalue
+    assert found.details["p_value"] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 7), (5, 7), (300, 500), (90, 100)])
