@@ -100,8 +100,9 @@ class _Store:
         if scheme not in EXTRAS:
             known = ", ".join(f"{name}://" for name in EXTRAS)
             raise InputError(f"{address}: {scheme}:// is not known, only {known}: copy the data to a local folder")
-        if not path:
-            raise InputError(f"{address}: names no bucket: write {scheme}://BUCKET/FOLDER")
+        # The copy has the address's last part as its name.
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            raise InputError(f"{address}: names no bucket or no folder in it: write {scheme}://BUCKET/FOLDER")
         try:
             import fsspec
 

@@ -82,6 +82,8 @@ def test_names_that_lead_out_of_the_folder_are_refused(store, monkeypatch):
     [
         ("memory://bucket/none", "nothing is there"),
         ("memory://", "names no bucket"),
+        ("memory://bucket/..", "names no bucket or no folder"),
+        ("memory://bucket//x", "names no bucket or no folder"),
         ("ftp://host/x", "ftp:// is not known, only s3://, gs://"),
     ],
 )
