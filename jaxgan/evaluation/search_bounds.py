@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 import jax
@@ -25,7 +25,12 @@ _BLOCKS = 31
 # What float32 sums of squares may be off by, as a share; generous for a quarter of a million terms.
 _ROUNDING = 1e-5
 
-Turn = Callable[[np.ndarray], np.ndarray]
+
+class Turn(Protocol):
+    """A symmetry of images `[N, *spatial, C]`."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Applies it."""
 
 
 class Bounds(Protocol):
