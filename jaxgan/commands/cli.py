@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import resource
 import sys
 import threading
 import traceback
@@ -46,6 +47,8 @@ _NO_MEMORY = (
 )
 # How XLA, threads, the system and the loader of libraries say it, in lower case.
 _OF_MEMORY = ("resource_exhausted", "can't start new thread", "cannot allocate memory", "failed to map segment")
+# With less, the libraries that are imported cannot even start their threads.
+_LEAST_ADDRESS_SPACE = 2**30
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -187,6 +190,7 @@ def run(main: Callable[[], int | None]) -> None:
 def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     """Exit status, and the one line that says why it is not 0."""
     try:
+        _check_address_space()
         status = main() or 0
         sys.stdout.flush()
         if not status:
@@ -222,6 +226,17 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
         job.current.fail(f"{type(error).__name__}: {one_line(error)}")
         traceback.print_exc()
         return 1, ""
+
+
+def _check_address_space() -> None:
+    """Libraries for linear algebra look for memory for ever where the system gives them none: ends before that."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
+        raise Stopped(
+            f"the address space is limited to {limit / 2**30:.2g} GiB: libraries need"
+            f" {_LEAST_ADDRESS_SPACE / 2**30:g} GiB before there is any work, and a training some GiB: raise the limit"
+            " (ulimit -v)"
+        )
 
 
 def _wait_for_others() -> None:

@@ -118,15 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = parser()
     flags = vars(own.parse_args(arguments))
     kind = flags.pop("kind")
+    if flags["name"] is not None and not flags["name"]:
+        own.error("--name is empty: give the dataset a name, or leave the flag out")
     if kind == "check":
         wrong = False
         for _, report in check_prepared(flags["data_dir"], flags["name"], flags["preview"]):
             print("\n".join((*report.lines, *(f"WRONG: {problem}" for problem in report.problems))))
             wrong = wrong or bool(report.problems)
         return int(wrong)
-
-    if flags["name"] is not None and not flags["name"]:
-        own.error("--name is empty: give the dataset a name, or leave the flag out")
     bids = flags["suffix"] if flags.get("bids") else None
     if bids is not None and flags["labels"] is not None:
         own.error("--labels does not go with --bids: name a column of participants.tsv with --label_column")

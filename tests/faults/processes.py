@@ -29,6 +29,8 @@ PRESET = {
               "checkpoint_every_epochs": 0.0, "sample_every_epochs": 0.0, "checkpoint_every_iterations": 4,
               "keep_checkpoints": 0},
 }  # fmt: skip
+# The command with a function that fails or lasts.
+FAILING = (str(ROOT / "tests" / "faults" / "failing.py"),)
 # A quick evaluation at iteration 12.
 EVALUATE = ["--config.evaluate.metrics=swd", "--config.evaluate.num_samples=16", "--config.evaluate.every_images=96"]
 
@@ -47,10 +49,10 @@ def make_material(folder):
 class Command:
     """A `jaxgan` command that runs; `with` ends it."""
 
-    def __init__(self, *arguments, devices=1, cwd=ROOT, module="jaxgan", **variables):
+    def __init__(self, *arguments, devices=1, cwd=ROOT, program=("-m", "jaxgan"), **variables):
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
+            [sys.executable, *program, *map(str, arguments)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": flags, **variables},
             cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -12,7 +12,18 @@ from jaxgan import job as jobs
 from jaxgan.cluster import Place, find_place
 from jaxgan.errors import InputError
 from jaxgan.runs.checkpoint import Checkpoints
-from tests.faults.processes import EVALUATE, KILL, TERM, Command, job, make_material, one_line, temporaries, wait_for
+from tests.faults.processes import (
+    EVALUATE,
+    FAILING,
+    KILL,
+    TERM,
+    Command,
+    job,
+    make_material,
+    one_line,
+    temporaries,
+    wait_for,
+)
 
 LONG = "--config.train.iterations=1000000"
 
@@ -243,7 +254,7 @@ def test_wherever_one_process_fails_both_end_with_its_reason(train, tmp_path, vi
     arguments = [*train, "--workdir", tmp_path / "run", *EVALUATE]
     (tmp_path / "noise.npz").write_bytes(arguments[arguments.index("--data_dir") + 1].read_bytes())  # To be prepared.
     arguments[arguments.index("--data_dir") + 1] = tmp_path / "noise.npz"
-    commands = job(2, *arguments, module="tests.faults.failing", variables={victim: {"FAILS": place}})
+    commands = job(2, *arguments, program=FAILING, variables={victim: {"FAILS": place}})
     with running(commands) as pair:
         for command in (pair[victim], pair[1 - victim]):
             one_line(command, 1, f"process {victim} of 2", "No space left on device", timeout=600)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.faults.processes import EVALUATE, PRESET, ROOT, TERM, Command, make_material, one_line, temporaries
+from tests.faults.processes import EVALUATE, FAILING, PRESET, ROOT, TERM, Command, make_material, one_line, temporaries
 
 # What a main thread does while the signal comes, and the lines that the process ends with.
 BODY = """
@@ -188,7 +188,7 @@ def test_sigterm_while_a_large_program_compiles(tmp_path):
 def test_sigterm_during_an_evaluation_says_what_it_waits_for(material, tmp_path):
     slow = {"LASTS": "jaxgan.evaluation.evaluator:Evaluator.__call__"}
     arguments = ["train", *material[1], "--workdir", tmp_path / "run", *EVALUATE]
-    with Command(*arguments, module="tests.faults.failing", **slow) as command:
+    with Command(*arguments, program=FAILING, **slow) as command:
         command.wait_for_line("__call__ lasts")
         command.send(TERM)
         begun = time.monotonic()

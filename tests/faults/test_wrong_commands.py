@@ -24,7 +24,7 @@ CASES = [
     ("prepare folder --source= --data_dir data", "--source"),
     ("prepare folder --source images --data_dir=", "--data_dir"),
     (f"{PREPARE} --name=", "--name"),
-    ("prepare check --data_dir data --name=", "data"),
+    ("prepare check --data_dir data --name=", "--name"),
     ("generate --checkpoint=", "--checkpoint"),
     ("report \t", "is empty"),
     ("train --config mnist --data_dir ~nosuchuser/data", "no such user"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 import warnings
 
 import jax
@@ -113,6 +114,28 @@ def test_a_step_is_never_silently_skipped(tmp_path):
     save(tmp_path, [5])
     with Checkpoints(tmp_path, writable=True) as checkpoints, pytest.raises((RuntimeError, ValueError)):
         checkpoints.save(5, make_state(1), {}, None)
+
+
+def test_a_save_holds_nobody_up_but_the_next_one(tmp_path, monkeypatch):
+    """So at most one copy of the state waits for the disk, and a stop waits for at most one save."""
+    with Checkpoints(tmp_path, writable=True) as checkpoints:
+        free, finalize = threading.Event(), checkpoints._manager._finalize_checkpoint
+
+        def finalize_late(step):
+            assert free.wait(60)
+            finalize(step)
+
+        monkeypatch.setattr(checkpoints._manager, "_finalize_checkpoint", finalize_late)
+        checkpoints.save(1, make_state(1), {}, None)
+        assert not (tmp_path / "checkpoints" / "1").exists()  # It has returned before its files are complete.
+        second = threading.Thread(target=checkpoints.save, args=(2, make_state(2), {}, None))
+        second.start()
+        second.join(0.5)
+        assert second.is_alive() and not list((tmp_path / "checkpoints").glob("2*"))
+        free.set()
+        second.join(60)
+        assert (tmp_path / "checkpoints" / "1").is_dir()
+    assert (tmp_path / "checkpoints" / "2").is_dir()
 
 
 def test_a_leftover_of_an_interrupted_save_is_no_checkpoint(tmp_path):
