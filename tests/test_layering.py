@@ -16,6 +16,7 @@ ALLOWED = {
     "ending": set(),
     "job": set(),
     "cluster": {"errors"},
+    "progress": set(),
     "files": {"ending", "errors"},
     "clouds": {"errors", "files"},
     "pictures": {"errors", "files"},
@@ -28,13 +29,13 @@ ALLOWED = {
     "objectives": {"ops"},
     "gan": {"augment", "config", "models", "objectives", "ops"},
     "runs": {"clouds", "config", "ending", "errors", "files", "gan"},
-    "data": {"clouds", "config", "ending", "errors", "files", "parallel", "pictures"},
+    "data": {"clouds", "config", "ending", "errors", "files", "parallel", "pictures", "progress"},
     "evaluation": {"data", "errors", "files", "pictures"},
-    "inference": {"clouds", "config", "data", "errors", "files", "gan", "pictures", "runs"},
+    "inference": {"clouds", "config", "data", "errors", "files", "gan", "pictures", "progress", "runs"},
     "reporting": {"augment", "config", "data", "errors", "files", "pictures", "runs"},
     "training": {
         "clouds", "config", "data", "ending", "errors", "evaluation", "files", "gan", "inference", "objectives",
-        "parallel", "pictures", "reporting", "runs",
+        "parallel", "pictures", "progress", "reporting", "runs",
     },
 }  # fmt: skip
 ALLOWED["benchmark"] = set(ALLOWED)

@@ -98,7 +98,7 @@ def generate_files(args: Namespace) -> list[Path]:
         samples = generate_interpolation(model, args.num_steps, label, args.seed, spherical=not args.linear)
         shown, stem = None, "interpolation"
     else:
-        samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation)
+        samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation, progress=True)
         shown, stem = sample_labels(model, args.num_samples, labels), "sample"
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     if model.critic is None or clouds.is_remote(args.checkpoint):  # In a package or a cache nobody looks.

@@ -10,21 +10,18 @@ Exit status: 0 done, 1 the check found something wrong, 2 wrong usage or input.
 
 from __future__ import annotations
 
-import codecs
-import csv
 import dataclasses
-import io
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgan import clouds
 from jaxgan.commands import cli
-from jaxgan.data.listing import medmnist
+from jaxgan.data.listing import medmnist, panda
 from jaxgan.data.listing.archives import list_idx, list_npz
 from jaxgan.data.listing.bids import list_bids
 from jaxgan.data.listing.collection import Collection, group_by_table, list_folder
+from jaxgan.data.listing.label_table import read_header, read_labels
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import identifier
 from jaxgan.data.preparing.check import Report, check, describe_space
@@ -41,7 +38,7 @@ KINDS = {
     "idx": "MNIST and its family",
     "npz": "MedMNIST archives, also by name (pathmnist, pathmnist_64, ...), npz and npy stacks",
     "volumes": "NIfTI, DICOM, npy or TIFF volumes in a folder, classes in sub-folders; or a BIDS dataset",
-    "slides": "patches with tissue from whole-slide TIFF or SVS",
+    "slides": "patches with tissue from whole-slide TIFF or SVS, or from Kaggle's PANDA archive, with its grades",
 }
 
 
@@ -129,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bids = flags["suffix"] if flags.get("bids") else None
     if bids is not None and flags["labels"] is not None:
         own.error("--labels does not go with --bids: name a column of participants.tsv with --label_column")
-    if flags.get("label_column") is not None and flags.get("labels") is None and bids is None:
+    own_table = bids is not None or (kind == "slides" and panda.is_archive(Path(flags["source"])))
+    if flags.get("label_column") is not None and flags.get("labels") is None and not own_table:
         own.error("--label_column names a column of the table --labels, which is missing: give both")
 
     def take(record: type) -> Any:
@@ -200,6 +198,10 @@ def prepare_source(
         raise InputError(f"source={source}: no such file or folder")
     if label_table is not None and kind not in ("folder", "volumes", "slides"):
         raise InputError(f"labels={label_table}: {kind} sources carry their own labels; leave the table out")
+    if kind == "slides" and panda.is_archive(path):
+        with panda.unpacked(path, target, progress) as archive:
+            collection = _list_panda(archive, label_table, label_column, cutting or Cutting(), progress)
+            return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
     labels = None if label_table is None else read_labels(Path(label_table), label_column)
     if bids is not None:
         if labelled and label_column is None:
@@ -223,6 +225,13 @@ def _list(kind, path, labelled, labels, spatial_rank, cutting, progress) -> Coll
     if kind == "slides":
         return list_slides(path, cutting or Cutting(), labels, labelled=bool(labelled), progress=progress)
     return list_folder(path, labelled=labelled, spatial_rank=3 if kind == "volumes" else 2, labels=labels)
+
+
+def _list_panda(archive, label_table, label_column, cutting, progress) -> Collection:
+    """The slides of a PANDA archive, with their grades unless another table or column is named."""
+    if label_table is None:
+        label_table, label_column = archive / panda.TABLE, label_column or panda.GRADE
+    return list_slides(archive / panda.SLIDES, cutting, read_labels(Path(label_table), label_column), progress=progress)
 
 
 def summary(folder: Path) -> str:
@@ -258,44 +267,3 @@ def check_prepared(data_dir: str, name: str | None = None, preview: str | None =
     if preview is not None and len(found) > 1:
         raise InputError(f"preview={preview}: {len(found)} datasets are checked; choose one by --name NAME/CONFIG")
     return [(path, check(path, None if preview is None else Path(preview))) for path in found]
-
-
-def read_header(path: Path) -> list[str]:
-    """The names of a table's columns."""
-    return _read_rows(path)[0]
-
-
-def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
-    """`{name: class}` from a CSV file with a header, in comma, semicolon or tab form; names are in its first column."""
-    rows = _read_rows(path)
-    header = rows[0]
-    if column is not None and column not in header:
-        raise InputError(f"label_column={column!r}: {path} has {', '.join(header)}")
-    index = 1 if column is None else header.index(column)
-    short = [number for number, row in enumerate(rows[1:], 2) if row and (len(row) <= index or not row[index])]
-    if short:
-        raise InputError(f"{path}: line {short[0]} has no {column or 'class'}; complete or remove it")
-    return {row[0]: row[index] for row in rows[1:] if row}
-
-
-def _read_rows(path: Path) -> list[list[str]]:
-    try:
-        content = path.read_bytes()
-        # Spreadsheets write UTF-16 with a byte-order mark, or UTF-8 with or without one.
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = unicodedata.normalize("NFC", content.decode("utf-16" if wide else "utf-8-sig"))
-        rows = list(csv.reader(io.StringIO(text, newline=""), _dialect(text)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error}); give a comma-separated UTF-8 table") from None
-    if len(rows) < 2 or len(rows[0]) < 2:
-        raise InputError(f"{path}: needs a header, a column of names, a column of classes and one row at least")
-    return rows
-
-
-def _dialect(text: str) -> type[csv.Dialect] | csv.Dialect:
-    """How the table separates its columns: by commas, semicolons or tabs."""
-    header = text.splitlines()[0] if text else ""
-    try:
-        return csv.Sniffer().sniff(header, ",;\t")
-    except csv.Error:  # one column
-        return csv.excel

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan.errors import InputError
 from jaxgan.gan.state import ApplyFn
+from jaxgan.progress import counted
 
 Array = jax.Array
 Tree = Any
@@ -73,7 +74,13 @@ def _generate(generator: ApplyFn, params: Tree, stats: Tree, z: Array, labels: A
 
 
 def generate(
-    generator: ApplyFn, params: Tree, stats: Tree, z: Array, labels: np.ndarray | None = None, batch_size: int = 64
+    generator: ApplyFn,
+    params: Tree,
+    stats: Tree,
+    z: Array,
+    labels: np.ndarray | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
 ) -> np.ndarray:
     """Samples of given latents, float32 `[N, *S, C]` in [-1, 1].
 
@@ -87,6 +94,7 @@ def generate(
       z: float32 `[N, latent_dim]`.
       labels: int `[N]`, or None.
       batch_size: samples at a time.
+      progress: shows progress on stderr.
     """
     count = len(z)
     padding = -count % batch_size
@@ -94,7 +102,8 @@ def generate(
     if labels is not None:
         labels = np.concatenate([np.asarray(labels, np.int32), np.zeros(padding, np.int32)])
     parts = []
-    for first in range(0, len(z), batch_size):
+    starts = range(0, len(z), batch_size)
+    for first in counted(starts, f"sampling {count}, {batch_size} at a time", len(starts), "batch", progress):
         batch = slice(first, first + batch_size)
         part = None if labels is None else labels[batch]
         parts.append(np.asarray(_generate(generator, params, stats, z[batch], part)))

@@ -164,6 +164,7 @@ def generate_samples(
     labels: Sequence[int | str] | None = None,
     seed: int = 0,
     truncation: float | None = None,
+    progress: bool = False,
 ) -> np.ndarray:
     """New samples, float32 `[n, *S, C]` in [-1, 1]; `model.scaling.restore` gives them in the original units.
 
@@ -176,6 +177,7 @@ def generate_samples(
         models only.
       seed: of the latents.
       truncation: cut latents off at +-truncation; None: not cut.
+      progress: shows progress on stderr.
 
     Raises:
       InputError: n below 1, labels that the model does not have, a truncation of 0 or less.
@@ -191,7 +193,7 @@ def generate_samples(
     if truncation is not None and not truncation > 0:
         raise InputError(f"--truncation {truncation} is not valid: give a value above 0")
     z = latents(seed, n, model.config.generator.latent_dim, truncation)
-    return _samples(model, z, sample_labels(model, n, labels))
+    return _samples(model, z, sample_labels(model, n, labels), progress)
 
 
 def critic_scores(model: TrainedModel, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
@@ -300,6 +302,6 @@ def _check_seed(seed: int) -> None:
         raise InputError(f"--seed {seed} is not valid: give 0 to 2**31 - 1")
 
 
-def _samples(model: TrainedModel, z: jax.Array, labels: np.ndarray | None) -> np.ndarray:
+def _samples(model: TrainedModel, z: jax.Array, labels: np.ndarray | None, progress: bool = False) -> np.ndarray:
     batch_size = batch_size_for(model.config.data.shape)
-    return generate(model.generator, model.params, model.stats, z, labels, batch_size)
+    return generate(model.generator, model.params, model.stats, z, labels, batch_size, progress)

@@ -19,8 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from jaxgan import clouds, parallel
 from jaxgan.config import Config
 from jaxgan.config.presets import as_config
@@ -41,6 +39,7 @@ from jaxgan.training.resume import clear_later
 from jaxgan.training.rollback import roll_back
 from jaxgan.training.run import Run, plan_run
 from jaxgan.training.stop_signal import Interrupted, StopSignal
+from jaxgan.training.ticks import Ticks
 
 
 def train(
@@ -147,7 +146,7 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
     """Step, health, evaluate, log, judge, save, sample: the contract of this module."""
     length = CallLength(run.config.train.steps_per_call)
     calls = Calls(run, source, length, recorder.next_boundary)
-    with _bar(run) as bar:
+    with Ticks(run) as ticks:
         ended = False
         while not ended:
             stop.activity = f"the iterations from step {run.step}"
@@ -165,8 +164,7 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
             elif verdict.broken:
                 roll_back(run, recorder, verdict)
                 calls = Calls(run, source, length, recorder.next_boundary)
-            bar.set_postfix(recorder.summary(call), refresh=False)
-            bar.update(run.step - bar.n)
+            ticks.show(call)
     if not run.best.complete:
         raise Interrupted(f"stopped by a signal at step {run.step}; the same command goes on from there")
 
@@ -205,11 +203,3 @@ def _locked(run_dir: Path) -> Iterator[Callable[[], None]]:
         check_held = stack.enter_context(lock_run(run_dir)) if parallel.is_main_process() else lambda: None
         parallel.check_same_folder(run_dir / FILE_NAME)
         yield check_held
-
-
-@contextlib.contextmanager
-def _bar(run: Run) -> Iterator[tqdm]:
-    # disable=None: quiet when stderr is not a terminal.
-    hidden = None if parallel.is_main_process() else True
-    with tqdm(total=run.total, initial=run.step, unit="it", dynamic_ncols=True, disable=hidden) as bar:
-        yield bar

@@ -118,12 +118,6 @@ class RunRecorder:
             if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
                 self.metrics_log.write({**self._position(step), **values, "images_per_second": rate, **extra})
 
-    def summary(self, call: Call) -> dict[str, str]:
-        """What the bar shows of a call."""
-        last = {name: call.metrics[f"{name}_loss"][call.count - 1] for name in ("critic", "generator")}
-        speed = {} if math.isnan(call.rate) else {"images/s": f"{call.rate:.0f}"}
-        return {**{name: f"{value:.3f}" for name, value in last.items()}, **speed}
-
     def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:
         """Whether there is a new best model, by an evaluated metric or an epoch's mean; counts patience."""
         settings, best = self.config.train, self.run.best

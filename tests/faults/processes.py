@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 1200
 # Lines of stderr that are no errors; the last two are how the collectives of CPUs greet each other.
 NOTES = re.compile(
-    r"^warning: |: \d+ s so far$|^stopping after .*; a second signal|^\[Gloo\]|Expected number of connected peer"
+    r"^warning: |: \d+ s so far$|^step \d+ of |^stopping after .*; a second signal|^\[Gloo\]"
+    r"|Expected number of connected peer"
 )
 PRESET = {
     "data": {"size": 8, "channels": 1},

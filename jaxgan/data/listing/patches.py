@@ -16,6 +16,7 @@ from jaxgan.data.preparing.geometry import resample
 from jaxgan.data.preparing.stain import Stain, estimate
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
+from jaxgan.progress import counted
 
 SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif")
 
@@ -72,7 +73,7 @@ def list_slides(
       cutting: how.
       labels: `{slide's file name without suffix: class}`, e.g. the grades of PANDA's train.csv.
       labelled: without `labels`, the class of a slide is the sub-folder of `source` it lies in.
-      progress: shows a progress bar, if stderr is a terminal.
+      progress: shows progress.
 
     Returns:
       One entry a patch that holds enough tissue, in the order of slides, rows and columns; all "train". A slide
@@ -81,8 +82,6 @@ def list_slides(
     Raises:
       InputError: no slide, no tissue anywhere, a slide without a label.
     """
-    from tqdm import tqdm
-
     ignored: list[tuple[str, str]] = []
     paths = [source] if source.is_file() else [p for p in walk(source, ignored) if _is_slide(p, ignored)]
     if not paths or not source.exists():
@@ -107,7 +106,7 @@ def list_slides(
             return [Entry(str(path), functools.partial(_raise, error), label, str(path))]
 
     steps = ordered_map(survey, enumerate(paths))
-    found = list(tqdm(steps, "finding tissue", len(paths), unit="slide", disable=None if progress else True))
+    found = list(counted(steps, "finding tissue", len(paths), "slide", progress))
     chosen = _spread(found, cutting.max_patches)
     if not chosen:
         raise InputError(

@@ -26,6 +26,7 @@ from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError, printable
 from jaxgan.files import temporary_folder
+from jaxgan.progress import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ def prepare(
       name: of the dataset; letters, digits, `_`, `-` and `.`.
       conversion: how a file becomes samples.
       policy: choices about the whole set.
-      progress: shows a progress bar, if stderr is a terminal.
+      progress: shows progress.
 
     Raises:
       InputError: too many unusable files, shapes or dtypes that do not agree, a constant set, no space.
@@ -167,8 +168,6 @@ def _fill(
     buffer: DiskBuffer, collection: Collection, conversion: Conversion, policy: Policy, report: Path, progress: bool
 ) -> None:
     """Decodes and converts all entries in parallel, in order; too many failures are an `InputError`."""
-    from tqdm import tqdm
-
     jobs = [(split, entry) for split, entries in collection.splits.items() for entry in entries]
 
     def work(job):
@@ -181,10 +180,7 @@ def _fill(
             return [], 0, str(error)
 
     results = zip(jobs, ordered_map(work, enumerate(jobs)), strict=True)
-    # tqdm's `disable=None` means: only on a terminal.
-    for (split, entry), (samples, composited, reason) in tqdm(
-        results, "preparing", len(jobs), unit="image", disable=None if progress else True
-    ):
+    for (split, entry), (samples, composited, reason) in counted(results, "preparing", len(jobs), "image", progress):
         for sample in samples:
             buffer.add(split, entry, sample)
         buffer.composited += composited

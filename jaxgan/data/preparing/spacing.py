@@ -14,6 +14,7 @@ from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.disk_buffer import ordered_map
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
+from jaxgan.progress import counted
 
 # Voxels this many times longer than wide are named in a warning: what lies between their slices is interpolated.
 ANISOTROPY = 3.0
@@ -130,7 +131,6 @@ def _nbytes(images: list[Decoded]) -> int:
 
 def _measure(collection: Collection, progress: bool) -> dict[str, tuple[tuple[int, ...], tuple[float, ...] | None]]:
     """`{name: (shape, spacing)}` of all volumes that can be read; the others are rejected when they are stored."""
-    from tqdm import tqdm
 
     def measure(entry: Entry):
         try:
@@ -140,7 +140,7 @@ def _measure(collection: Collection, progress: bool) -> dict[str, tuple[tuple[in
 
     entries = [entry for listed in collection.splits.values() for entry in listed]
     steps = zip(entries, ordered_map(measure, entries), strict=True)
-    steps = tqdm(steps, "measuring", len(entries), unit="volume", disable=None if progress else True)
+    steps = counted(steps, "measuring", len(entries), "volume", progress)
     return {entry.name: size for entry, found in steps for size in found}
 
 
