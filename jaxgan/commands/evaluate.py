@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from jaxgan import files
 from jaxgan.commands import cli
@@ -35,6 +36,10 @@ from jaxgan.reporting.card import write_card
 
 # Fewer draws say nothing of the ends of a 95% interval.
 FEWEST_DRAWS = 20
+# On a card no number stands without its interval.
+CARD_DRAWS = 50
+# Trains 18 classifiers, and needs to be asked for.
+NOT_ON_CARD = ("learning_curve",)
 
 
 def parser() -> cli.ArgumentParser:
@@ -59,8 +64,17 @@ def parser() -> cli.ArgumentParser:
     add("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
     add("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
     add("--heldout", type=cli.path, metavar="DIR", help="reals that were never trained on (default: the data's own)")
-    add("--metrics", default=",".join(default_metrics()), metavar="A,B,...", help=help_text())
-    add("--bootstrap", type=_draws, default=0, metavar="N", help="95%% intervals by N draws (default: 0, none)")
+    add(
+        "--metrics",
+        metavar="A,B,...",
+        help=help_text() + "; with --card all that fit these samples, but learning_curve",
+    )
+    add(
+        "--bootstrap",
+        type=_draws,
+        metavar="N",
+        help=f"95%% intervals by N draws (default: 0, none; --card: {CARD_DRAWS})",
+    )
     add("--inception_weights", type=cli.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
     add("--output", type=cli.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
     add("--card", action="store_true", help="write model_card.md into RUN, or beside the JSON file")
@@ -103,14 +117,19 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     Raises:
       InputError: anything given does not fit; nothing is written then.
     """
-    metrics = parse_metrics(args.metrics)
+    metrics = None if args.metrics is None else parse_metrics(args.metrics)
     output = None if args.output is None else Path(args.output)
     if output is not None and output.exists() and not args.overwrite:
         raise InputError(f"--output {output} exists: give another file, or --overwrite")
+    task = of_folders(args, output) if args.checkpoint is None else of_checkpoint(args, output)
+    if metrics is None:
+        metrics = _for_card(task, args.inception_weights is not None) if args.card else default_metrics()
+    for name in metrics:
+        if reason := _obstacle(name, task):
+            raise InputError(f"--metrics {name}: {reason}; or leave it out")
     wanted = needs_extractor(metrics) or ({"nearest", "privacy"} & set(metrics) and args.inception_weights is not None)
     extractor = choose_extractor(args.inception_weights) if wanted else None
-    task = of_folders(args, output) if args.checkpoint is None else of_checkpoint(args, output)
-    _check_fit(metrics, task)
+    resamples = args.bootstrap if args.bootstrap is not None else CARD_DRAWS if args.card else 0
     start = time.time()
     evaluation = evaluate(
         task.real.batches(),
@@ -121,7 +140,7 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         class_names=task.real.class_names,
         split=task.split,
         real_fingerprint=task.real.fingerprint,
-        resamples=args.bootstrap,
+        resamples=resamples,
         heldout_batches=None if task.heldout is None else task.heldout.batches(),
         training_batches=None if task.training is None else task.training.batches(),
         training_fingerprint=None if task.training is None else task.training.fingerprint,
@@ -149,17 +168,24 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     return evaluation, written
 
 
-def _check_fit(metrics: Sequence[str], task: Task) -> None:
-    """Raises `InputError` in one line, before any work, for a metric that could only be skipped at the end."""
-    for name in metrics:
-        metric, reason = METRICS[name], None
-        if metric.labelled and not task.real.class_names:
-            reason = "needs real images with classes"
-        elif metric.conditional and not task.conditional:
-            reason = "needs a conditional generator, and this one takes no classes"
-        elif metric.critic and task.critic is None:
-            reason = "needs the critic of a run: give --checkpoint RUN"
-        elif metric.critic and task.heldout is None and task.training is None:
-            reason = "needs images that were not trained on: give --heldout DIR"
-        if reason:
-            raise InputError(f"--metrics {name}: {reason}; or leave it out")
+def _for_card(task: Task, inception: bool) -> tuple[str, ...]:
+    """All metrics that can be measured of these samples, but those that take long."""
+    volumes = task.real.at(np.zeros(1, int)).ndim == 5
+    names = (name for name, metric in METRICS.items() if metric.volumes <= volumes and name not in NOT_ON_CARD)
+    return tuple(
+        name for name in names if not _obstacle(name, task) and (inception or "logits" not in METRICS[name].needs)
+    )
+
+
+def _obstacle(name: str, task: Task) -> str | None:
+    """Why a metric could only be skipped at the end, known before any work; None when it can be measured."""
+    metric = METRICS[name]
+    if metric.labelled and not task.real.class_names:
+        return "needs real images with classes"
+    if metric.conditional and not task.conditional:
+        return "needs a conditional generator, and this one takes no classes"
+    if metric.critic and task.critic is None:
+        return "needs the critic of a run: give --checkpoint RUN"
+    if metric.critic and task.heldout is None and task.training is None:
+        return "needs images that were not trained on: give --heldout DIR"
+    return None

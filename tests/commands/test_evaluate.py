@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import jaxgan
+from jaxgan import evaluation
 from jaxgan.commands import evaluate as run
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
@@ -94,6 +95,27 @@ def test_held_out_images_and_intervals(tmp_path):
     assert "| privacy_copies | 1 |" in card and "red (green: at most" in card
     with pytest.raises(SystemExit):
         run.main(["--real", str(real), "--generated", str(fake), "--bootstrap", "3"])
+
+
+def test_a_card_has_all_that_the_samples_allow_with_intervals(tmp_path, monkeypatch):
+    images = pictures(20)
+    real, fake = save(tmp_path / "a", images), save(tmp_path / "b", images[::-1])
+    given = flags(real=real, generated=fake, output=str(tmp_path / "x.json"), card=True, metrics=None, bootstrap=None)
+    asked = []
+
+    def evaluate(real, generated, metrics, **options):
+        asked.append(metrics)
+        return evaluation.evaluate(real, generated, ("spectrum",), **options)
+
+    monkeypatch.setattr(run, "evaluate", evaluate)
+    found, _ = run.evaluate_command(given)
+    low, high = found.metrics["spectrum"].interval
+    assert low <= found.values()["spectrum"] <= high
+    # No classes, no critic, no volumes, no weights of Inception's; and what takes long needs to be asked for.
+    left_out = {"is", "slices", "critic_membership", "class_agreement", "class_balance", "utility", "learning_curve"}
+    assert set(asked[0]) == evaluation.METRICS.keys() - left_out
+    run.evaluate_command(flags(**vars(given) | {"output": str(tmp_path / "y.json"), "card": False}))
+    assert asked[1] == evaluation.default_metrics()
 
 
 def test_classes_are_compared_only_where_their_names_agree(tmp_path):
