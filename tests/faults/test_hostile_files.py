@@ -1,6 +1,7 @@
 """Files made to harm: none starts a program, none fills the memory, each gives one line that names it."""
 
 import gzip
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -17,6 +18,7 @@ from jaxgan.data.open import identifier
 from jaxgan.data.readers import arrays, decoded, read_file
 from jaxgan.data.readers.decoded import take_alpha
 from jaxgan.errors import InputError
+from jaxgan.files import atomic_files, temporary_folder
 
 MIB = 1 << 20
 
@@ -157,3 +159,13 @@ def test_umlauts_stay_in_messages_and_leave_file_names(tmp_path):
     assert collection.class_names == ("hoch", "tief")
     with pytest.raises(InputError, match="Zellen_ä"):
         list_folder(folder, labels={"b": "tief"})
+
+
+def test_nobody_can_put_a_link_where_a_temporary_file_will_be(tmp_path):
+    names = set()
+    for number in range(20):
+        with atomic_files([tmp_path / f"{number}.txt"]) as (temporary,):
+            names.add(re.fullmatch(r"\.tmp-\w+-\d+-([0-9a-f]{8})-\d+\.txt", temporary.name)[1])
+            temporary.write_text("whole")
+        names.add(re.fullmatch(r"\.incomplete-\w+-\d+-([0-9a-f]{8})", temporary_folder(tmp_path).name)[1])
+    assert len(names) == 40

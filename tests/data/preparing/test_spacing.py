@@ -71,6 +71,15 @@ def test_balls_keep_their_volume_and_their_place(balls, tmp_path):
         np.testing.assert_allclose(found[:3], CENTRE, atol=0.35)
 
 
+def test_what_is_generated_lies_where_most_of_the_training_data_lie(tmp_path):
+    """Among three volumes, one of them far away: the middle of the common grid is the median of their middles."""
+    for i, shift in enumerate(([0, 0, 0], [4, -6, 2], [90, 80, -70])):
+        ball(tmp_path / "balls" / f"{i}.nii.gz", 10.0, (2, 2, 2), centre=CENTRE + shift)
+    dataset = open_prepared(prepared(tmp_path / "balls", tmp_path / "out", size=16))
+    middle = dataset.affine @ [7.5, 7.5, 7.5, 1]
+    np.testing.assert_allclose(middle[:3], np.add(CENTRE, [4, 0, 0]), atol=1e-3)
+
+
 def test_fitting_by_voxels_loses_the_volume_and_claims_no_millimetres(balls, tmp_path):
     dataset = open_prepared(prepared(balls, tmp_path / "out", size=32, spacing="none"))
     assert dataset.spacing is None
