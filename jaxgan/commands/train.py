@@ -61,6 +61,7 @@ def parser() -> cli.ArgumentParser:
         metavar="h100[:N]|a100[:N]|v5e:2x2|...",
         help="with --dry_run: compile for devices that need not be there, and print memory, work and calls",
     )
+    add("--track", default="", metavar="wandb,mlflow", help="tell these trackers of the run, besides its own folder")
     add("--augment_preview", type=cli.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")
     return own
 
@@ -104,16 +105,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from jaxgan.training import loop as training
 
+    track = [name for name in args.track.split(",") if name]
     resume = str(clouds.fetch(args.resume)) if clouds.is_remote(args.resume) else args.resume
     if args.workdir and clouds.is_remote(args.workdir):
         if parallel.process_count() > 1:
             raise InputError(f"--workdir {args.workdir}: several processes need a folder that all see: give its path")
         with clouds.mirrored(args.workdir) as folder:
-            training.train(config, folder, args.data_dir, resume, preset=args.config)
+            training.train(config, folder, args.data_dir, resume, args.config, track)
         parallel.say(f"run folder: {args.workdir}")
         return 0
     default = run_folder.default_name(presets.title(args.config).partition(":")[0])
-    run_dir = training.train(config, args.workdir or default, args.data_dir, resume, preset=args.config)
+    run_dir = training.train(config, args.workdir or default, args.data_dir, resume, args.config, track)
     parallel.say(f"run folder: {run_dir}")
     return 0
 

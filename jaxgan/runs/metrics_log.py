@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import InputError, Stopped
+from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.runs.tensorboard import TensorBoard
+from jaxgan.runs.trackers import Tracker
 
 FILE_NAME = "metrics.jsonl"
 # Of a line: the CRC-32 of what else it says, begun with that of the line before.
@@ -119,6 +121,7 @@ class MetricsLog:
       start_step: the step that the run starts from; 0 for a new run.
       rollbacks: how often the run had gone back by then (see `rewind`).
       expected: `summary()` as the checkpoint remembers it, or None.
+      trackers: where all goes besides the folder; they are closed with the log.
     """
 
     def __init__(
@@ -127,18 +130,18 @@ class MetricsLog:
         start_step: int = 0,
         rollbacks: int = 0,
         expected: Mapping[str, int] | None = None,
+        trackers: Sequence[Tracker] = (),
     ):
         self.path = Path(run_dir) / FILE_NAME
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._events: Any = None
+        self._trackers: list[Tracker] = []
         self.rewind(start_step, rollbacks)
+        self._trackers = [TensorBoard(self.path.parent, start_step, rollbacks), *trackers]
         if expected is not None and expected != self.summary():
             warnings.warn(self._what_is_missing(expected, start_step), stacklevel=2)
 
     def rewind(self, step: int, rollbacks: int = 0) -> None:
         """Drops what was logged after a step, and the rollbacks to it beyond the first `rollbacks` of the run."""
-        from tensorboardX import SummaryWriter
-
         self._lines, self._crc_of_file, self._crc_of_line = 0, 0, 0
         if self.path.exists():
             kept = [
@@ -153,12 +156,8 @@ class MetricsLog:
             self._lines, self._crc_of_file = len(kept), _checksum(text, 0)
             last = kept[-1].record.get(CHECKSUM) if kept else 0
             self._crc_of_line = last if isinstance(last, int) else 0
-        if self._events is not None:
-            self._events.close()
-        # purge_step hides the dropped steps' events, which lie in an earlier file. The names of files made within one
-        # second would be the same but for the suffix.
-        suffix = f".{rollbacks}" if rollbacks else ""
-        self._events = SummaryWriter(str(self.path.parent), purge_step=step + 1, filename_suffix=suffix)
+        for tracker in self._trackers:
+            tracker.rewind(step, rollbacks)
 
     def summary(self) -> dict[str, int]:
         """Number and CRC-32 of the lines: what a checkpoint remembers, so that a resumed run notices what is gone."""
@@ -181,34 +180,37 @@ class MetricsLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         self._lines, self._crc_of_file = self._lines + 1, _checksum(line, self._crc_of_file)
-        self._check_events()
-        for name, value in record.items():
-            if name != "step" and isinstance(value, int | float):
-                self._events.add_scalar(name, value, record["step"])
-
-    def _check_events(self) -> None:
-        """TensorBoard's thread ends when its file cannot be written, and whoever hands it more waits for ever."""
-        writer = getattr(getattr(self._events, "file_writer", None), "event_writer", None)
-        thread = getattr(writer, "_worker", None)
-        if thread is not None and not thread.is_alive():
-            raise Stopped(f"TensorBoard's events could not be written to {self.path.parent}: make room there")
+        values = {name: value for name, value in record.items() if name != "step" and isinstance(value, int | float)}
+        for tracker in self._trackers:
+            tracker.scalars(values, record["step"])
 
     def image(self, name: str, image: np.ndarray, step: int) -> None:
-        """Shows a uint8 image `[H, W, 1]` or `[H, W, 3]` in TensorBoard."""
-        self._check_events()
-        self._events.add_image(name, image, step, dataformats="HWC")
+        """Shows a uint8 image `[H, W, 1]` or `[H, W, 3]` in TensorBoard and the trackers."""
+        for tracker in self._trackers:
+            tracker.image(name, image, step)
 
-    def text(self, name: str, text: str) -> None:
-        """Shows a text in Markdown in TensorBoard."""
-        self._events.add_text(name, text)
+    def histogram(self, name: str, values: np.ndarray, step: int) -> None:
+        """Shows there how values of any shape are distributed."""
+        for tracker in self._trackers:
+            tracker.histogram(name, values, step)
 
-    def close(self) -> None:
-        """Flushes and closes the TensorBoard events; the metrics file is always up to date."""
-        self._events.close()
+    def settings(self, fields: Mapping[str, Any]) -> None:
+        """Shows there the configuration, by field."""
+        for tracker in self._trackers:
+            tracker.settings(fields)
+
+    def close(self, failed: bool = False) -> None:
+        """Flushes and closes the TensorBoard events and the trackers; the metrics file is always up to date.
+
+        Args:
+          failed: whether the run ended by an error.
+        """
+        for tracker in self._trackers:
+            tracker.close(failed)
 
     def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with contextlib.suppress(*(() if kind is None else (OSError,))):
-            self.close()
+            self.close(kind is not None)

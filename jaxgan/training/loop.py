@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from jaxgan.runs import folder as run_folder
 from jaxgan.runs.checkpoint import Checkpoints, remove_unfinished
 from jaxgan.runs.lock import FILE_NAME, lock_run
 from jaxgan.runs.metrics_log import MetricsLog
+from jaxgan.runs.trackers import check_trackers, open_trackers
 from jaxgan.training.call_length import CallLength
 from jaxgan.training.calls import Call, Calls
 from jaxgan.training.health import STOP, WARN, Verdict
@@ -48,6 +49,7 @@ def train(
     data: Dataset | str | os.PathLike,
     resume: str = "auto",
     preset: str = "",
+    track: Sequence[str] = (),
 ) -> Path:
     """Trains until the configured length, early stopping or a stop signal, and leaves a run folder.
 
@@ -57,6 +59,7 @@ def train(
       data: the reals, or where they lie (see `open_data`); their shape must be `config.data.shape`.
       resume: "auto", "never", or the path of a run or checkpoint; see `resume.find_resume_point`.
       preset: what `config` was before settings were changed, by name or file: the report marks the differences.
+      track: names of trackers that are told of the run, of `runs.trackers.TRACKERS`.
 
     Returns:
       The run's folder, with `config.json`, `metrics.jsonl`, `events.*`, `samples/` and `checkpoints/`.
@@ -79,6 +82,7 @@ def train(
     if isinstance(config, str | os.PathLike):
         preset = preset or os.fspath(config)
     config = as_config(config)
+    check_trackers(track)
     if clouds.is_remote(workdir):
         raise InputError(f"workdir={workdir}: give a local folder, such as that of `clouds.mirrored({str(workdir)!r})`")
     run_dir = Path(workdir)
@@ -89,12 +93,18 @@ def train(
             dataset = data
         else:
             dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
-        _train_on(config, run_dir, data, dataset, resume, preset)
+        _train_on(config, run_dir, data, dataset, resume, preset, track)
     return run_dir
 
 
 def _train_on(
-    config: Config, run_dir: Path, data: Dataset | str | os.PathLike, dataset: Dataset, resume: str, preset: str
+    config: Config,
+    run_dir: Path,
+    data: Dataset | str | os.PathLike,
+    dataset: Dataset,
+    resume: str,
+    preset: str,
+    track: Sequence[str],
 ) -> None:
     """Trains in the folder, which nobody else may use meanwhile."""
     evaluator = check_fit(config, dataset)
@@ -110,10 +120,10 @@ def _train_on(
             parallel.agree("checkpoints", {"the step to go on from": run.start.step})
             clear_later(run_dir, run.start.step)
             run.check_held = check_held
-            _train(run)
+            _train(run, track)
 
 
-def _train(run: Run) -> None:
+def _train(run: Run, track: Sequence[str]) -> None:
     """Opens what the loop works with, and closes it again however the loop ends."""
     config, start = run.config, run.start
     run.place(start)
@@ -137,7 +147,8 @@ def _train(run: Run) -> None:
         if parallel.is_main_process():
             own = start.origin is not None and start.origin.resolve() == run.run_dir.resolve()
             expected = start.record.get("log") if own else None
-            log = MetricsLog(run.run_dir, start.step, run.health.rollbacks, expected)
+            trackers = open_trackers(track, run.run_dir)
+            log = MetricsLog(run.run_dir, start.step, run.health.rollbacks, expected, trackers)
             recorder.open_log(stack.enter_context(log))
         _loop(run, source, recorder, stop)
 

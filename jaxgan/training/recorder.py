@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -66,9 +65,8 @@ class RunRecorder:
     def open_log(self, log: MetricsLog) -> None:
         """Makes this the process that writes: logs, samples and figures."""
         self.metrics_log = log
-        fields = json.dumps(self.config.to_dict(), indent=2).replace("\n", "\n    ")
-        log.text("config", f"    {fields}")  # An indented block is code in Markdown.
-        self._write_reals(self.run.dataset)
+        log.settings(self.config.fields())
+        self._write_reals(self.run.dataset, log)
 
     def next_boundary(self, step: int) -> float:
         """The next step at which the host has something to do."""
@@ -219,6 +217,7 @@ class RunRecorder:
         path = write_png(self._folder / f"step_{step:08d}.png", picture, overwrite=True)
         _write_array(self._folder / f"step_{step:08d}.npy", samples[: self._kept])
         log.image("samples", picture, step)
+        log.histogram("values/samples", self.run.dataset.scaling.restore(samples), step)
         parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
 
     def _position(self, step: int) -> dict[str, float]:
@@ -254,12 +253,13 @@ class RunRecorder:
         classes = max(1, self.num_classes)
         return min(self._shown, classes * math.ceil(_KEPT / classes))
 
-    def _write_reals(self, dataset: Dataset) -> None:
+    def _write_reals(self, dataset: Dataset, log: MetricsLog) -> None:
         """Training samples for comparison, of the same classes as the samples, and what both are."""
         labels = self._labels(self._shown)
         chosen = _spread(dataset, min(self._shown, dataset.size), labels)
         reals = np.asarray(dataset.scaling.decode(dataset.read(chosen)))
         self._real_spread, self._window = spread(reals), window_of(reals)
+        log.histogram("values/reals", dataset.scaling.restore(reals), self.run.step)
         of_reals = None if labels is None or dataset.labels is None else dataset.labels[chosen]
         write_png(self._folder / "real.png", self._grid(reals, of_reals), overwrite=True)
         kept = np.linspace(0, len(reals) - 1, min(self._kept, len(reals))).astype(int)

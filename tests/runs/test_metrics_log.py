@@ -130,9 +130,24 @@ def test_tensorboard_gets_scalars_images_and_the_purge(tmp_path):
     with MetricsLog(tmp_path) as log:
         log.write({"step": 3, "critic_loss": 0.5, "generator_loss": float("nan")})
         log.image("samples", image, 3)
+        log.histogram("values", np.repeat([1.0, 5.0], [3, 7]).reshape(2, 5), 3)
+        log.settings({"seed": 3, "optimizer.lr": 1e-4, "data.labelled": False, "critic.widths": (4, 6)})
     found = events(tmp_path)
-    scalars = {(v.tag, e.step): v.simple_value for e in found for v in e.summary.value if not v.HasField("image")}
+    values = [(v, e.step) for e in found for v in e.summary.value]
+    scalars = {(v.tag, step): v.simple_value for v, step in values if v.WhichOneof("value") == "simple_value"}
     assert scalars == {("critic_loss", 3): 0.5}
+    ((histogram, tag, step),) = [(v.histo, v.tag, step) for v, step in values if v.HasField("histo")]
+    assert (tag, step, histogram.num, histogram.min, histogram.max, histogram.sum) == ("values", 3, 10, 1, 5, 38)
+    text = b"".join(part for v, _ in values if v.tag.startswith("config") for part in v.tensor.string_val).decode()
+    assert json.loads(text) == {"seed": 3, "optimizer.lr": 1e-4, "data.labelled": False, "critic.widths": [4, 6]}
+    plugins = {v.tag: v.metadata.plugin_data for v, _ in values if v.metadata.plugin_data.plugin_name == "hparams"}
+    assert set(plugins) == {f"_hparams_/{name}" for name in ("experiment", "session_start_info", "session_end_info")}
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    start = HParamsPluginData.FromString(plugins["_hparams_/session_start_info"].content).session_start_info
+    assert (
+        start.hparams["optimizer.lr"].number_value == 1e-4 and start.hparams["critic.widths"].string_value == "(4, 6)"
+    )
     (encoded,) = [v.image.encoded_image_string for e in found for v in e.summary.value if v.HasField("image")]
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), image)
     other = tmp_path / "resumed"

@@ -1,6 +1,7 @@
 """The loop: resume is exact, the best model is the best, early stopping stops, and a finished run is left alone."""
 
 import json
+import math
 import os
 import signal
 import warnings
@@ -13,6 +14,7 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
 from jaxgan.inference.trained_model import generate_interpolation, generate_samples, load_trained_model
+from jaxgan.runs import trackers
 from jaxgan.runs.checkpoint import Checkpoints, set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
@@ -311,3 +313,29 @@ def test_every_source_gives_the_bits_of_the_resident_one(whole_run, tmp_path, so
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
     assert jax.local_device_count() == 4
+
+
+def test_a_tracker_hears_of_a_run_what_its_folder_holds(tmp_path, monkeypatch):
+    told = {}
+
+    class Tracker:
+        id = "here"
+
+        def __init__(self, run_dir, known):
+            pass
+
+        def __getattr__(self, method):
+            return lambda *arguments: told.setdefault(method, []).append(arguments)
+
+    monkeypatch.setitem(trackers.TRACKERS, "told", Tracker)
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: name)
+    run_dir = training.train(make_config(iterations=2), tmp_path / "run", digits_like(), track=["told"])
+    assert told["settings"] == [(make_config(iterations=2).fields(),)] and told["close"] == [(False,)]
+    assert [step for _, step in told["scalars"]] == [1, 2]
+    first = {name: value for name, value in read_metrics(run_dir)[0].items() if not math.isnan(value)}
+    assert told["scalars"][0][0] == {name: value for name, value in first.items() if name != "step"}
+    # In the units of the data.
+    (_, reals, start), (_, samples, end) = told["histogram"]
+    assert (start, end) == (0, 2) and reals.min() >= 0 and 200 < reals.max() <= 255 and samples.max() > 100
+    ((name, picture, _),) = told["image"]
+    assert name == "samples" and picture.dtype == np.uint8
