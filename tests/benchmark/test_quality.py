@@ -10,6 +10,7 @@ from jaxgan.benchmark import quality, quality_row
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
+from jaxgan.evaluation.sources import generator_source
 
 TINY = {
     "data": {"size": 8},
@@ -80,3 +81,14 @@ def test_a_table_has_means_spreads_and_gaps():
 def test_configs_of_rows_are_read_back(preset):
     config = quality.parse_row(f"a = {preset}", None)[2]
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize("count", [40, 256, 600])
+def test_every_sample_is_judged_once_with_its_own_label(count):
+    """An evaluator takes samples chunk by chunk; judging the first chunk again and again would look much the same."""
+    samples = np.linspace(-1, 1, count, dtype=np.float32)[:, None, None, None] * np.ones((1, 4, 4, 1), np.float32)
+    labels = np.arange(count) % 3
+    source = generator_source(quality_row.in_order(samples), count, samples.shape[1:], 0, labels)
+    images, classes = (np.concatenate(parts) for parts in zip(*source.batches(), strict=True))
+    np.testing.assert_array_equal(images, samples)
+    np.testing.assert_array_equal(classes, labels)
