@@ -45,6 +45,7 @@ class Job:
 
     Attributes:
       failure: that line, or None.
+      failed_itself: whether it is this process's own.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Job:
     ):
         self.index, self.members = index, members
         self.failure: str | None = None
+        self.failed_itself = False
         self._lines, self._on_failure = lines, on_failure
         self._changed = threading.Condition()
         self._number = 0
@@ -118,7 +120,7 @@ class Job:
         with self._changed:
             if self.failure is not None or self._left:
                 return
-            self.failure = line
+            self.failure, self.failed_itself = line, True
         self._tell({"failed": line})
 
     def failure_within(self, seconds: float) -> str | None:

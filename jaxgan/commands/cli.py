@@ -219,10 +219,10 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
         if reason := _systems_word(error):
             return 1, f"error: {reason}"
         # What a collective raises when another process is lost says less than the job knows a moment later.
-        if job.current is not None and (failure := job.current.failure_within(_SECONDS_TO_HEAR)):
-            return 1, f"error: {failure}"
         if job.current is None:
             raise
+        if (failure := job.current.failure_within(_SECONDS_TO_HEAR)) and not job.current.failed_itself:
+            return 1, f"error: {failure}"
         job.current.fail(f"{type(error).__name__}: {one_line(error)}")
         traceback.print_exc()
         return 1, ""

@@ -9,7 +9,9 @@ import time
 import pytest
 
 from jaxgan import job as jobs
+from jaxgan import parallel
 from jaxgan.cluster import Place, find_place
+from jaxgan.commands import cli
 from jaxgan.errors import InputError
 from jaxgan.runs.checkpoint import Checkpoints
 from tests.faults.processes import (
@@ -124,6 +126,25 @@ def test_processes_at_different_places_and_those_that_have_ended_are_noticed():
     members = trio()
     found = in_threads([lambda m=m: m.exchange("last") if m.index else m.leave() for m in members])
     assert all("process 0 of 3" in str(error) and "ended while" in str(error) for error in found[1:]), found
+
+
+def test_a_fault_of_ours_shows_where_it_is_in_its_own_process_alone(monkeypatch, capsys):
+    members = trio()
+    monkeypatch.setattr(cli, "_SECONDS_TO_HEAR", 1.0)
+
+    def work():
+        with parallel.sharing_failure():
+            raise TypeError("no such thing")
+
+    def collective():
+        raise RuntimeError("connection closed by peer")
+
+    for index, main, expected in ((1, work, ""), (2, collective, "process 1 of 3")):
+        monkeypatch.setattr(jobs, "current", members[index])
+        status, line = cli._outcome(main)
+        assert status == 1 and (expected in line if expected else line == "")
+        assert ("Traceback" in capsys.readouterr().err) == (not expected)
+    assert "TypeError" in line or "no such thing" in line
 
 
 def test_a_silent_process_is_given_up(monkeypatch):
