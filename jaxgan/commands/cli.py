@@ -242,7 +242,12 @@ def _check_address_space() -> None:
 def _wait_for_others() -> None:
     """Who is done waits for the other processes of its job, of which one may still fail."""
     if job.current is not None:
-        job.current.exchange("ending")
+        # A signal, or the one that is being followed, must not end this process meanwhile: that would end the others,
+        # of which the first still writes what was due at the end.
+        with ending.Hold() as hold:
+            hold.activity = "the other processes have ended"
+            hold.begin()
+            job.current.exchange("ending")
         job.current.leave()
 
 

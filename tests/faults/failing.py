@@ -1,6 +1,6 @@
 """A `jaxgan` command in which a function fails, as on a full disk, or takes long, as an evaluation may.
 
-`FAILS=MODULE:NAME[@N]` or `LASTS=MODULE:NAME[@N]` say which, from its Nth call on.
+`FAILS=MODULE:NAME[@N]` or `LASTS=MODULE:NAME[@N]` say which, from its Nth call on; it lasts `SECONDS`.
 """
 
 import errno
@@ -17,7 +17,7 @@ def full(name):
 
 def last(name):
     print(f"{name} lasts", file=sys.stderr, flush=True)
-    time.sleep(120)
+    time.sleep(float(os.environ.get("SECONDS", "120")))
 
 
 def replace(place, harm):

@@ -225,8 +225,10 @@ def test_when_one_is_killed_the_others_say_so_and_the_run_goes_on_elsewhere(trai
 
 @pytest.mark.faults
 def test_sigterm_to_one_process_stops_all_with_a_checkpoint(train, tmp_path):
+    """Also where the first process still has much to do when the other one is done."""
     run = tmp_path / "run"
-    with running(job(2, *train, "--workdir", run, LONG)) as pair:
+    slow = {0: {"LASTS": "jaxgan.training.recorder:write_report", "SECONDS": "15"}}
+    with running(job(2, *train, "--workdir", run, LONG, program=FAILING, variables=slow)) as pair:
         wait_for(run / "checkpoints" / "4", pair[1])
         pair[1].send(TERM)
         lines = [one_line(command, 1, "stopped by a signal at step") for command in pair]

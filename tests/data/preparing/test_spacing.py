@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import nibabel
 import numpy as np
@@ -75,9 +76,14 @@ def test_what_is_generated_lies_where_most_of_the_training_data_lie(tmp_path):
     """Among three volumes, one of them far away: the middle of the common grid is the median of their middles."""
     for i, shift in enumerate(([0, 0, 0], [4, -6, 2], [90, 80, -70])):
         ball(tmp_path / "balls" / f"{i}.nii.gz", 10.0, (2, 2, 2), centre=CENTRE + shift)
-    dataset = open_prepared(prepared(tmp_path / "balls", tmp_path / "out", size=16))
+    folder = prepared(tmp_path / "balls", tmp_path / "out", size=16)
+    dataset = open_prepared(folder)
     middle = dataset.affine @ [7.5, 7.5, 7.5, 1]
     np.testing.assert_allclose(middle[:3], np.add(CENTRE, [4, 0, 0]), atol=1e-3)
+    (line,) = [line for line in check(folder).lines if line.startswith("spacing: ")]
+    numbers = [float(number) for number in re.findall(r"[\d.]+", line)]
+    np.testing.assert_allclose(numbers[:3], dataset.spacing, rtol=0.01)
+    assert "extent" in line and numbers[3:6] == pytest.approx([16 * side for side in dataset.spacing], rel=0.01), line
 
 
 def test_fitting_by_voxels_loses_the_volume_and_claims_no_millimetres(balls, tmp_path):
