@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +40,7 @@ class _State:
     holder: Hold | None = None
     listening = False
     reason: str | None = None  # why the job ends this process
+    raised: str = ""  # what `Terminated` said, once it was raised
     deadline: float | None = None
     scratch: set[Path] = set()  # noqa: RUF012  what must not be left behind
     before: list[Callable[[str], Any]] = []  # noqa: RUF012  what is told before the process ends
@@ -93,17 +95,21 @@ def on_signals() -> Iterator[None]:
     read, write = os.pipe()
     os.set_blocking(write, False)
     _State.reason = _State.deadline = None
+    _State.raised = ""
     _State.said = threading.Lock()
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     signal.signal(signal.SIGTERM, _raise)
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     _State.listening = True
+    unraisable = sys.unraisablehook
+    sys.unraisablehook = partial(_hide_termination, unraisable)
     listener = threading.Thread(target=_listen, args=(read,), daemon=True)
     listener.start()
     try:
         yield
     finally:
         _State.listening = False
+        sys.unraisablehook = unraisable
         signal.set_wakeup_fd(wakeup)
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -113,7 +119,22 @@ def on_signals() -> Iterator[None]:
 
 
 def _raise(number: int, frame: Any) -> None:
-    raise Terminated(_State.reason or "stopped by SIGTERM")
+    _State.raised = _State.reason or "stopped by SIGTERM"
+    raise Terminated(_State.raised)
+
+
+def raised() -> str:
+    """What `Terminated` said, if it was raised: what is raised afterwards may be a library's word for it.
+
+    One that is interrupted while it is imported, say, calls that an ImportError.
+    """
+    return _State.raised
+
+
+def _hide_termination(hook: Callable[[Any], Any], arguments: Any) -> None:
+    """Where the exception is ignored, as in a garbage collector's callback, the thread ends the process soon."""
+    if not isinstance(arguments.exc_value, Terminated):
+        hook(arguments)
 
 
 def _listen(read: int) -> None:

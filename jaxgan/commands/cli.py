@@ -202,7 +202,7 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
                 _wait_for_others()
         return 1, f"error: {one_line(error)}"
     except InputError as error:
-        return 2, f"error: {error}"
+        return (1, f"error: {ending.raised()}") if ending.raised() else (2, f"error: {error}")
     except (job.JobFailed, ending.Terminated, FloatingPointError) as error:
         return 1, f"error: {one_line(error)}"
     except BrokenPipeError:
@@ -216,6 +216,8 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
     except UnicodeEncodeError:
         return 2, "error: a path is not valid UTF-8: rename the folder"
     except Exception as error:
+        if ending.raised():
+            return 1, f"error: {ending.raised()}"
         if reason := _systems_word(error):
             return 1, f"error: {reason}"
         # What a collective raises when another process is lost says less than the job knows a moment later.
