@@ -11,27 +11,50 @@ from typing import Any
 from jaxgan.config.schema import Config
 
 
-def describe_fields() -> str:
-    """Every field as the flag that sets it, with its default, below the docstring of its section.
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """One section of a config.
+
+    Attributes:
+      name: "" for the fields beside all sections.
+      prose: the docstring of its class, and of what it shares with others.
+      fields: `{name below "config.": (type, default)}`, both as text.
+    """
+
+    name: str
+    prose: str
+    fields: dict[str, tuple[str, str]]
+
+
+def sections() -> list[Section]:
+    """All sections, in order.
 
     Read from the classes: a config made here would be validated, and for that JAX would be imported.
     """
-    lines = ["config fields and their defaults (presets set others: --dry_run prints what holds):", ""]
-    sections: dict[str, Any] = {
+    kinds: dict[str, Any] = {
         name: kind for name, kind in typing.get_type_hints(Config).items() if dataclasses.is_dataclass(kind)
     }
-    lines += [_prose(Config), *(_flag("", field) for field in dataclasses.fields(Config) if field.name not in sections)]
-    for name, section in sections.items():
-        lines += ["", _prose(section), *(_flag(f"{name}.", field) for field in dataclasses.fields(section))]
+    own = {field.name: _described(field) for field in dataclasses.fields(Config) if field.name not in kinds}
+    return [Section("", _prose(Config), own)] + [
+        Section(name, _prose(kind), {f"{name}.{field.name}": _described(field) for field in dataclasses.fields(kind)})
+        for name, kind in kinds.items()
+    ]
+
+
+def describe_fields() -> str:
+    """Every field as the flag that sets it, with its default, below the docstring of its section."""
+    lines = ["config fields and their defaults (presets set others: --dry_run prints what holds):"]
+    for section in sections():
+        flags = [f"    --config.{name}={default}" for name, (_, default) in section.fields.items()]
+        lines += ["", textwrap.indent(section.prose, "  "), *flags]
     return "\n".join(lines)
 
 
-def _flag(section: str, field: dataclasses.Field) -> str:
+def _described(field: dataclasses.Field) -> tuple[str, str]:
     value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return f"    --config.{section}{field.name}={value if value != '' else repr(value)}"
+    return str(field.type), str(value) if value != "" else repr(value)
 
 
 def _prose(section: type) -> str:
-    """The docstring of a section, and of what it shares with others."""
     classes = [cls for cls in section.__mro__ if dataclasses.is_dataclass(cls)]
-    return "\n".join(textwrap.indent(inspect.getdoc(cls) or "", "  ") for cls in classes)
+    return "\n".join(inspect.getdoc(cls) or "" for cls in classes)
