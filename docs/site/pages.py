@@ -71,7 +71,7 @@ def _target(uri: str, link: str) -> str | None:
     for page, name in PAGES.items():
         if place == name:
             return page
-    if place.startswith("docs/"):
+    if place.startswith("docs/") and not place.startswith("docs/site/"):
         return place.removeprefix("docs/")
     return f"source/{place}" if (ROOT / place).is_file() else None
 
