@@ -28,6 +28,7 @@ ALL = (
     "mnist:wgan_gp",
     "pathmnist",
     "panda256:small",
+    "cell256:source",
     "cell256",
     "panda256:plain",
     "panda256",
