@@ -12,9 +12,9 @@ relativistic with R1 and R2; `small_r1`: non-saturating with lazy R1), and `plai
 By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
 less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
 
-Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 91 on
-held-out tissue in 600 processor seconds (AMD EPYC, float32), `plain_small` 123, a PyTorch SNGAN 170, reals against
-reals 20 (docs/quality.md has the command). At full size, on a GPU: not measured yet.
+Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 86
+and coverage 0.54 on held-out tissue in 609 processor seconds (AMD EPYC, float32; reals against reals 15 and 1.00;
+docs/quality.md has the command, and other networks). At full size, on a GPU: not measured yet.
 """
 
 import dataclasses
