@@ -12,6 +12,7 @@ import re
 import resource
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,6 +26,7 @@ MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
 # What another process's end makes fail here is noticed a moment before that end is known.
 _SECONDS_TO_HEAR = 5.0
+_SECONDS_OF_THREADS = 1.0
 # What a disk that is full, gone or read-only answers.
 _STORAGE = {
     getattr(errno, name)
@@ -47,8 +49,8 @@ _NO_MEMORY = (
 )
 # How XLA, threads, the system and the loader of libraries say it, in lower case.
 _OF_MEMORY = ("resource_exhausted", "can't start new thread", "cannot allocate memory", "failed to map segment")
-# With less, the libraries that are imported cannot even start their threads.
-_LEAST_ADDRESS_SPACE = 2**30
+# With less, libraries cannot start their threads, and some wait for these for ever.
+_LEAST_ADDRESS_SPACE = 2 * 2**30
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -185,6 +187,11 @@ def run(main: Callable[[], int | None]) -> None:
             _leave_job(status, line)
         if line and ending.may_speak():
             print(line, file=sys.stderr)
+    if status and _save_still_waits():
+        ending.remove_scratch()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     threading.excepthook, sys.unraisablehook, sys.excepthook = hook, unraisable, uncaught
     sys.exit(status)
 
@@ -265,6 +272,17 @@ def _systems_word(error: Exception) -> str | None:
     if any(words in text for words in _OF_MEMORY):
         return _NO_MEMORY
     return None
+
+
+def _save_still_waits() -> bool:
+    """Of a save that failed, Orbax's threads wait for one another for minutes, and at its end Python for them."""
+    threads = [thread for thread in threading.enumerate() if type(thread).__module__.startswith("orbax.")]
+    end = time.monotonic() + _SECONDS_OF_THREADS
+    while alive := any(thread.is_alive() for thread in threads):  # Their `join` raises what they met.
+        if time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    return alive
 
 
 def _is_aftermath(error: BaseException | None) -> bool:
