@@ -50,7 +50,7 @@ _NO_MEMORY = (
 # How XLA, threads, the system and the loader of libraries say it, in lower case.
 _OF_MEMORY = ("resource_exhausted", "can't start new thread", "cannot allocate memory", "failed to map segment")
 # With less, libraries cannot start their threads, and some wait for these for ever.
-_LEAST_ADDRESS_SPACE = 2 * 2**30
+_LEAST_ADDRESS_SPACE = 3 * 2**30
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -240,12 +240,12 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
 
 
 def _check_address_space() -> None:
-    """Libraries for linear algebra look for memory for ever where the system gives them none: ends before that."""
+    """OpenBLAS looks for memory for ever, and array_record waits for threads, where the system has none: ends before."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
         raise Stopped(
             f"the address space is limited to {limit / 2**30:.2g} GiB: libraries need"
-            f" {_LEAST_ADDRESS_SPACE / 2**30:g} GiB before there is any work, and a training some GiB: raise the limit"
+            f" {_LEAST_ADDRESS_SPACE / 2**30:g} GiB before there is any work, and a training more: raise the limit"
             " (ulimit -v)"
         )
 
