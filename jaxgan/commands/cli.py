@@ -240,7 +240,7 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
 
 
 def _check_address_space() -> None:
-    """OpenBLAS looks for memory for ever, and array_record waits for threads, where the system has none: ends before."""
+    """OpenBLAS looks for memory for ever, and array_record waits for threads, where there are none: ends before."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE:
         raise Stopped(
