@@ -21,6 +21,10 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])
+
+
 def __getattr__(name: str) -> Any:
     # Looked up on first use: the benchmark, on a bare machine, imports the core without Orbax or tfds.
     if name in _PUBLIC:

@@ -21,6 +21,23 @@ class InputError(ValueError):
         super().__init__(printable(" ".join(str(message).split())))
 
 
+class ArgumentError(InputError):
+    """A wrong argument of a public function: the message names the argument, on the command line its flag.
+
+    Args:
+      name: of the argument.
+      value: as given; "" where it says nothing.
+      message: what is wrong with it, and the way out; the name and the value come first.
+      flag: where it is called otherwise than the argument.
+    """
+
+    def __init__(self, name: str, value: object, message: str, flag: str = ""):
+        shown = str(value)
+        super().__init__(f"{name}{f'={shown}' if shown else ''}{message}")
+        flag = flag or f"--{name}"
+        self.on_command_line = str(InputError(f"{flag}{f' {shown}' if shown else ''}{message}"))
+
+
 class Stopped(Exception):
     """The work ended before its time, for a reason that one line says; what was saved is good (exit status 1).
 

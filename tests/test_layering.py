@@ -38,6 +38,7 @@ ALLOWED = {
         "parallel", "pictures", "progress", "reporting", "runs",
     },
 }  # fmt: skip
+ALLOWED["napari"] = {"errors", "inference"}
 ALLOWED["benchmark"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["__main__"] = {"commands"}

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxgan import ending, job
-from jaxgan.errors import InputError, Stopped, did_you_mean, one_line, printable
+from jaxgan.errors import ArgumentError, InputError, Stopped, did_you_mean, one_line, printable
 
 MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
@@ -211,7 +211,8 @@ def _outcome(main: Callable[[], int | None]) -> tuple[int, str]:
                 _wait_for_others()
         return 1, f"error: {one_line(error)}"
     except InputError as error:
-        return (1, f"error: {ending.raised()}") if ending.raised() else (2, f"error: {error}")
+        said = error.on_command_line if isinstance(error, ArgumentError) else error
+        return (1, f"error: {ending.raised()}") if ending.raised() else (2, f"error: {said}")
     except (job.JobFailed, ending.Terminated, FloatingPointError) as error:
         return 1, f"error: {one_line(error)}"
     except BrokenPipeError:

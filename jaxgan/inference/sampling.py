@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.errors import InputError
+from jaxgan.errors import ArgumentError
 from jaxgan.gan.state import ApplyFn
 from jaxgan.progress import counted
 
@@ -50,7 +50,7 @@ def interpolate(start: Array, end: Array, num_steps: int, spherical: bool = True
       InputError: fewer than 2 steps.
     """
     if num_steps < 2:
-        raise InputError(f"--num_steps {num_steps} is not valid: an interpolation needs at least 2")
+        raise ArgumentError("num_steps", num_steps, " is not valid: an interpolation needs at least 2")
     t = jnp.linspace(0.0, 1.0, num_steps)[:, None]
     if not spherical:
         return (1.0 - t) * start[None] + t * end[None]

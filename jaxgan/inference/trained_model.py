@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxgan.config import Config
 from jaxgan.data.scaling import Scaling
-from jaxgan.errors import InputError
+from jaxgan.errors import ArgumentError, InputError
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.growth import Growth
 from jaxgan.gan.state import ApplyFn
@@ -131,7 +131,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
 def _load_export(folder: Path, step: str | int) -> TrainedModel:
     exported = read_export(folder)
     if str(step) not in ("best", "latest", str(exported.step)):
-        raise InputError(f"--step {step}: {folder} is an exported generator of step {exported.step} alone")
+        raise ArgumentError("step", step, f": {folder} is an exported generator of step {exported.step} alone")
     generator: ApplyFn  # set by build
 
     def build():
@@ -188,10 +188,10 @@ def generate_samples(
       ((3, 28, 28, 1), dtype('float32'))
     """
     if n < 1:
-        raise InputError(f"--num_samples {n} is not valid: ask for at least 1")
+        raise ArgumentError("n", n, " is not valid: ask for at least 1", flag="--num_samples")
     _check_seed(seed)
     if truncation is not None and not truncation > 0:
-        raise InputError(f"--truncation {truncation} is not valid: give a value above 0")
+        raise ArgumentError("truncation", truncation, " is not valid: give a value above 0")
     z = latents(seed, n, model.config.generator.latent_dim, truncation)
     return _samples(model, z, sample_labels(model, n, labels), progress)
 
@@ -274,7 +274,7 @@ def label_numbers(labels: Sequence[int | str], class_names: Sequence[str]) -> li
             near = difflib.get_close_matches(text, by_name, n=1)
             known = ", ".join(by_name) or "none"
             way_out = f"did you mean {near[0]}?" if near else f"the classes are {known}"
-            raise InputError(f"--labels {text!r} is not valid: {way_out}")
+            raise ArgumentError("labels", repr(text), f" is not valid: {way_out}")
     return numbers
 
 
@@ -286,20 +286,20 @@ def sample_labels(model: TrainedModel, n: int, labels: Sequence[int | str] | Non
     """
     if not model.class_names:
         if labels is not None:
-            raise InputError("--labels: this model was trained without classes; leave the flag out")
+            raise ArgumentError("labels", "", ": this model was trained without classes; leave them out")
         return None
     classes = len(model.class_names)
     chosen = list(range(classes)) if labels is None else label_numbers(labels, model.class_names)
     wrong = [label for label in chosen if not 0 <= label < classes]
     if wrong or not chosen:
         names = ", ".join(f"{i}={name}" for i, name in enumerate(model.class_names))
-        raise InputError(f"--labels {wrong or 'empty'} is not valid: the classes are {names}")
+        raise ArgumentError("labels", wrong or "empty", f" is not valid: the classes are {names}")
     return np.resize(np.asarray(chosen, np.int32), n)
 
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**31:
-        raise InputError(f"--seed {seed} is not valid: give 0 to 2**31 - 1")
+        raise ArgumentError("seed", seed, " is not valid: give 0 to 2**31 - 1")
 
 
 def _samples(model: TrainedModel, z: jax.Array, labels: np.ndarray | None, progress: bool = False) -> np.ndarray:

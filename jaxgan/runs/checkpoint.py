@@ -25,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.errors import InputError, Stopped
+from jaxgan.errors import ArgumentError, InputError, Stopped
 from jaxgan.gan.state import GANState
 
 Tree = Any
@@ -271,7 +271,7 @@ def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int
     if step in ("latest", "best"):
         return run_dir, None, step == "best"
     if not str(step).isdecimal():
-        raise InputError(f"--step {step} is not valid: give latest, best or a number")
+        raise ArgumentError("step", step, " is not valid: give latest, best or a number")
     if int(step) not in steps:
         raise InputError(f"{folder} has no step {step}: it has {', '.join(map(str, steps))}")
     return run_dir, int(step), False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan import ending
-from jaxgan.errors import InputError, Stopped
+from jaxgan.errors import ArgumentError, Stopped
 from jaxgan.files import remove_left
 
 FILE_NAME = "lock.json"
@@ -39,7 +39,7 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[Callable[[], None]]:
         run_dir.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(run_dir / FILE_NAME)
     except OSError as error:
-        raise InputError(f"--workdir {run_dir} cannot be written ({error.strerror}): choose another") from None
+        raise ArgumentError("workdir", run_dir, f" cannot be written ({error.strerror}): choose another") from None
     for folder in (run_dir, run_dir / "samples", run_dir / "figures"):
         remove_left(folder)
     try:
@@ -107,13 +107,14 @@ def _check_holder(path: Path, holder: dict[str, Any], locked: bool | None) -> No
     who = f"process {holder.get('pid', '(unknown)')} on {holder.get('host', 'this host')}"
     since = f", since {holder['start']}" if "start" in holder else ""
     if locked is False or (locked is None and here and holder and _is_alive(holder.get("pid"))):
-        raise InputError(
-            f"--workdir {path.parent} is in use by {who}{since}: wait until it has ended, or choose another folder"
-        )
+        used = f" is in use by {who}{since}: wait until it has ended, or choose another folder"
+        raise ArgumentError("workdir", path.parent, used)
     if not here:
-        raise InputError(
-            f"--workdir {path.parent} is in use by {who}{since}, or was when that was killed, which cannot be seen from"
-            f" this host ({socket.gethostname()}): if it no longer runs, delete {path}"
+        raise ArgumentError(
+            "workdir",
+            path.parent,
+            f" is in use by {who}{since}, or was when that was killed, which cannot be seen from this host"
+            f" ({socket.gethostname()}): if it no longer runs, delete {path}",
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from jaxgan.errors import InputError, one_line, way_out
+from jaxgan.errors import ArgumentError, one_line, way_out
 from jaxgan.files import write_json
 
 # The runs' names at the trackers, so that a resumed run goes on with them.
@@ -160,9 +160,9 @@ def check_trackers(names: Sequence[str]) -> None:
     """Raises `InputError` where a tracker is not known or not installed."""
     for name in names:
         if name not in TRACKERS:
-            raise InputError(f"--track {name} is not known: {way_out(name, TRACKERS)}")
+            raise ArgumentError("track", name, f" is not known: {way_out(name, TRACKERS)}")
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"--track {name} is not installed: pip install 'jaxgan[{name}]', or leave it out")
+            raise ArgumentError("track", name, f" is not installed: pip install 'jaxgan[{name}]', or leave it out")
 
 
 def open_trackers(names: Sequence[str], run_dir: Path) -> list[Tracker]:
@@ -181,7 +181,7 @@ def open_trackers(names: Sequence[str], run_dir: Path) -> list[Tracker]:
         try:
             tracker = TRACKERS[name](run_dir, known.get(name))
         except Exception as error:  # Of another's making, as above.
-            raise InputError(f"--track {name}: {one_line(error)}: mend that, or leave it out") from error
+            raise ArgumentError("track", name, f": {one_line(error)}: mend that, or leave it out") from error
         known[name] = tracker.id
         opened.append(_Lenient(name, tracker))
     if names:

@@ -89,12 +89,13 @@ def train(
     with parallel.sharing_failure():
         place = {"--workdir": str(run_dir.absolute()), "--resume": resume}
         parallel.agree("settings", {**place, **{f"config.{k}": v for k, v in config.fields().items()}})
-        if isinstance(data, Dataset):
-            dataset = data
-        else:
-            dataset = parallel.main_process_first(partial(open_data, config, data, run_dir))
+        dataset = data if isinstance(data, Dataset) else _open(config, data, run_dir)
         _train_on(config, run_dir, data, dataset, resume, preset, track)
     return run_dir
+
+
+def _open(config: Config, data: str | os.PathLike, run_dir: Path) -> Dataset:
+    return parallel.main_process_first(partial(open_data, config, data, run_dir))
 
 
 def _train_on(

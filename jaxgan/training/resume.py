@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.config import Config
-from jaxgan.errors import InputError
+from jaxgan.errors import ArgumentError, InputError
 from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint, find, set_aside
 from jaxgan.runs.metrics_log import FILE_NAME
 from jaxgan.training.best import BestTracker
@@ -67,22 +67,20 @@ def find_resume_point(run_dir: Path, resume: str) -> ResumePoint:
     except (FileNotFoundError, NotADirectoryError):
         here, occupied = [], (run_dir / FILE_NAME).exists()
     except OSError as error:
-        raise InputError(f"--workdir {run_dir} cannot be read: {error.strerror}") from None
+        raise ArgumentError("workdir", run_dir, f" cannot be read: {error.strerror}") from None
     if resume == "never":
         if occupied:
-            raise InputError(f"--workdir {run_dir} holds a run: choose another, or --resume auto to go on with it")
+            raise ArgumentError("workdir", run_dir, " holds a run: choose another, or resume=auto to go on with it")
         return ResumePoint()
     if resume == "auto":
         return read_point(run_dir, None) if here else ResumePoint()
     origin, step, _ = find(resume)
     if origin.resolve() != run_dir.resolve():
         if occupied:
-            raise InputError(f"--workdir {run_dir} holds a run: to start from {resume} choose an empty folder")
+            raise ArgumentError("workdir", run_dir, f" holds a run: to start from {resume} choose an empty folder")
     elif step is not None and step != here[-1]:
-        raise InputError(
-            f"--resume {resume}: {run_dir} has later checkpoints (up to {here[-1]}), which would be lost: choose"
-            " another --workdir"
-        )
+        later = f": {run_dir} has later checkpoints (up to {here[-1]}), which would be lost: choose another workdir"
+        raise ArgumentError("resume", resume, later)
     return read_point(origin, step)
 
 

@@ -66,17 +66,17 @@ def test_a_tracker_that_fails_is_warned_of_once_and_the_log_goes_on(tmp_path, mo
 
 
 def test_unknown_and_missing_trackers_are_one_line(monkeypatch, tmp_path):
-    with pytest.raises(InputError, match="--track wanbd is not known: did you mean wandb"):
+    with pytest.raises(InputError, match="track=wanbd is not known: did you mean wandb"):
         check_trackers(["wanbd"])
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"--track mlflow is not installed: pip install 'jaxgan\[mlflow\]'"):
+    with pytest.raises(InputError, match=r"track=mlflow is not installed: pip install 'jaxgan\[mlflow\]'"):
         check_trackers(["mlflow"])
 
     def unreachable(*_):
         raise ConnectionError("server away")
 
     monkeypatch.setitem(trackers.TRACKERS, "told", unreachable)
-    with pytest.raises(InputError, match="--track told: server away"):
+    with pytest.raises(InputError, match="track=told: server away"):
         open_trackers(["told"], tmp_path)
 
 
