@@ -110,7 +110,7 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
             text = f"required; {text}"
         elif action.default not in (None, False, "", argparse.SUPPRESS) and "default" not in text and action.choices:
             text = f"{text} (default: {action.default})"
-        rows.append(f"| `{_cell(flag)}` | {_cell(text)} |")
+        rows.append(f"| {_code(flag)} | {_cell(text)} |")
     return ["\n".join(rows)] if len(rows) > 2 else []
 
 
@@ -158,4 +158,9 @@ def notebook_page(path: Path) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    # Between backticks Python-Markdown takes a bar for no column's end, and a backslash for itself.
+    return f"`{text}`"

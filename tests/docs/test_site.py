@@ -39,6 +39,7 @@ def test_every_command_flag_and_field_is_there(site):
     ]
     assert not missing
     assert not [field for field in Config().fields() if field not in configuration]
+    assert "auto|never|CHECKPOINT" in commands and "runs/<preset>-<time>" in commands
     presets = text_of(site, "reference/presets")
     assert all(name in presets for name in preset_files())
 
