@@ -83,15 +83,19 @@ def train(
         preset = preset or os.fspath(config)
     config = as_config(config)
     check_trackers(track)
-    if clouds.is_remote(workdir):
-        raise InputError(f"workdir={workdir}: give a local folder, such as that of `clouds.mirrored({str(workdir)!r})`")
-    run_dir = Path(workdir)
+    run_dir = _local(workdir)
     with parallel.sharing_failure():
         place = {"--workdir": str(run_dir.absolute()), "--resume": resume}
         parallel.agree("settings", {**place, **{f"config.{k}": v for k, v in config.fields().items()}})
         dataset = data if isinstance(data, Dataset) else _open(config, data, run_dir)
         _train_on(config, run_dir, data, dataset, resume, preset, track)
     return run_dir
+
+
+def _local(workdir: str | os.PathLike) -> Path:
+    if clouds.is_remote(workdir):
+        raise InputError(f"workdir={workdir}: give a local folder, such as that of `clouds.mirrored({str(workdir)!r})`")
+    return Path(workdir)
 
 
 def _open(config: Config, data: str | os.PathLike, run_dir: Path) -> Dataset:

@@ -72,6 +72,12 @@ def in_threads(works):
     return results
 
 
+@pytest.fixture(autouse=True)
+def no_job_is_left(monkeypatch):
+    """`join` sets the job of the whole process, in which tests of other files train later."""
+    monkeypatch.setattr(jobs, "current", None)
+
+
 @pytest.mark.parametrize(
     ("places", "message"),
     [
