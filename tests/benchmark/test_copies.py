@@ -26,9 +26,9 @@ def test_draws_have_no_image_in_common():
 
 @pytest.mark.slow
 def test_fresh_digits_raise_no_more_than_5_false_alarms_in_100():
-    found = false_alarms(digits(), count=400)
+    found = false_alarms(digits(), count=150)
     assert np.mean(found["privacy_copies"]) <= 0.05 and np.mean(found["nearest"]) <= 0.05
     assert len(found["membership_auroc"]) == 20
-    # Each of 400 images of either kind: a deviation of 0.02.
-    np.testing.assert_allclose(found["membership_auroc"], 0.5, atol=0.07)
-    assert np.mean(found["membership_auroc"]) == pytest.approx(0.5, abs=0.02)
+    # Each of 150 images of either kind: a deviation of 0.033.
+    np.testing.assert_allclose(found["membership_auroc"], 0.5, atol=0.13)
+    assert np.mean(found["membership_auroc"]) == pytest.approx(0.5, abs=0.03)
