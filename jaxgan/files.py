@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgan import ending
 from jaxgan.errors import InputError
+from jaxgan.processes import ending
 
 # Formats of one image that are folders on the disk.
 FOLDERS = (".zarr",)

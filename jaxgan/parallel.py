@@ -25,9 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgan import ending, job
-from jaxgan.cluster import find_place
 from jaxgan.errors import InputError, one_line
+from jaxgan.processes import ending, job
+from jaxgan.processes.cluster import find_place
 
 Tree = Any
 

@@ -13,32 +13,28 @@ PACKAGE = Path(__file__).parents[1] / "jaxgan"
 # exit codes, lies at the ground: what is run with `python -m` needs it too.
 ALLOWED = {
     "errors": set(),
-    "ending": set(),
-    "job": set(),
-    "cluster": {"errors"},
-    "progress": set(),
-    "files": {"ending", "errors"},
+    "processes": {"errors"},
+    "files": {"errors", "processes"},
     "clouds": {"errors", "files"},
     "pictures": {"errors", "files"},
-    "parallel": {"cluster", "ending", "errors", "job"},
-    "cli": {"ending", "errors", "job"},
+    "parallel": {"errors", "processes"},
+    "cli": {"errors", "processes"},
     "config": {"errors"},
     "ops": set(),
     "augment": {"config", "errors"},
     "models": {"config", "ops"},
     "objectives": {"ops"},
     "gan": {"augment", "config", "models", "objectives", "ops"},
-    "runs": {"clouds", "config", "ending", "errors", "files", "gan"},
-    "data": {"clouds", "config", "ending", "errors", "files", "parallel", "pictures", "progress"},
+    "runs": {"clouds", "config", "errors", "files", "gan", "processes"},
+    "data": {"clouds", "config", "errors", "files", "parallel", "pictures", "processes"},
     "evaluation": {"data", "errors", "files", "pictures"},
-    "inference": {"clouds", "config", "data", "errors", "files", "gan", "pictures", "progress", "runs"},
+    "inference": {"clouds", "config", "data", "errors", "files", "gan", "pictures", "processes", "runs"},
     "reporting": {"augment", "config", "data", "errors", "files", "pictures", "runs"},
     "training": {
-        "clouds", "config", "data", "ending", "errors", "evaluation", "files", "gan", "inference", "objectives",
-        "parallel", "pictures", "progress", "reporting", "runs",
+        "clouds", "config", "data", "errors", "evaluation", "files", "gan", "inference", "objectives", "parallel",
+        "pictures", "processes", "reporting", "runs",
     },
 }  # fmt: skip
-ALLOWED["napari"] = {"errors", "inference"}
 ALLOWED["benchmark"] = set(ALLOWED)
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["__main__"] = {"commands"}

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import cluster, parallel
+from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.step import train_many
+from jaxgan.processes import cluster
 from jaxgan.runs.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]

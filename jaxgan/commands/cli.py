@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxgan import ending, job
 from jaxgan.errors import ArgumentError, InputError, Stopped, did_you_mean, one_line, printable
+from jaxgan.processes import ending, job
 
 MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)

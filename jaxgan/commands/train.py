@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan import clouds
-from jaxgan.cluster import find_place
 from jaxgan.commands import cli
 from jaxgan.config import Config, presets
 from jaxgan.config.fields import describe_fields
 from jaxgan.config.overrides import override
 from jaxgan.errors import InputError
+from jaxgan.processes.cluster import find_place
 
 
 def parser() -> cli.ArgumentParser:

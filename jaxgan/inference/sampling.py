@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgan.errors import ArgumentError
 from jaxgan.gan.state import ApplyFn
-from jaxgan.progress import counted
+from jaxgan.processes.progress import counted
 
 Array = jax.Array
 Tree = Any

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jaxgan import ending
 from jaxgan.errors import ArgumentError, Stopped
 from jaxgan.files import remove_left
+from jaxgan.processes import ending
 
 FILE_NAME = "lock.json"
 

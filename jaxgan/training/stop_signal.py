@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jaxgan import ending, parallel
+from jaxgan import parallel
 from jaxgan.errors import Stopped
+from jaxgan.processes import ending
 
 
 class Interrupted(Stopped):

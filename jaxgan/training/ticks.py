@@ -11,7 +11,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from jaxgan import parallel
-from jaxgan.progress import duration, on_terminal
+from jaxgan.processes.progress import duration, on_terminal
 from jaxgan.training.calls import Call
 from jaxgan.training.run import Run
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from jaxgan import job as jobs
 from jaxgan import parallel
-from jaxgan.cluster import Place, find_place
 from jaxgan.commands import cli
 from jaxgan.errors import InputError
+from jaxgan.processes import job as jobs
+from jaxgan.processes.cluster import Place, find_place
 from jaxgan.runs.checkpoint import Checkpoints
 from tests.faults.processes import (
     EVALUATE,

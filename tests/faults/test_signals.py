@@ -15,7 +15,7 @@ from tests.faults.processes import EVALUATE, FAILING, PRESET, ROOT, TERM, Comman
 BODY = """
 import sys, time, threading
 from pathlib import Path
-from jaxgan import ending
+from jaxgan.processes import ending
 from jaxgan.commands import cli
 from jaxgan.files import atomic_files
 

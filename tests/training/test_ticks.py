@@ -66,7 +66,7 @@ def test_a_run_that_went_back_is_measured_from_there(monkeypatch, said):
 def test_no_colours_on_a_terminal():
     """With NO_COLOR (https://no-color.org) as without: help and bars are plain; moving a bar needs no colour."""
     code = (
-        "from jaxgan.progress import counted\n"
+        "from jaxgan.processes.progress import counted\n"
         "from jaxgan.commands.main import main\n"
         "list(counted(range(3), 'counting', 3))\n"
         "main(['train', '--help'])\n"

@@ -15,11 +15,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from jaxgan import ending
 from jaxgan.data.listing.label_table import read_header
 from jaxgan.errors import InputError
 from jaxgan.files import temporary_folder
-from jaxgan.progress import counted
+from jaxgan.processes import ending
+from jaxgan.processes.progress import counted
 
 TABLE, SLIDES, GRADE = "train.csv", "train_images", "isup_grade"
 _DAMAGE = (zipfile.BadZipFile, OSError, NotImplementedError)

@@ -16,7 +16,7 @@ from jaxgan.data.preparing.geometry import resample
 from jaxgan.data.preparing.stain import Stain, estimate
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
-from jaxgan.progress import counted
+from jaxgan.processes.progress import counted
 
 SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan import ending
 from jaxgan.data.listing.collection import Collection, Entry
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.preparing.convert import Conversion, convert
@@ -26,7 +25,8 @@ from jaxgan.data.preparing.spacing import Geometry, common_grid, settle
 from jaxgan.data.scaling import choose
 from jaxgan.errors import InputError, printable
 from jaxgan.files import temporary_folder
-from jaxgan.progress import counted
+from jaxgan.processes import ending
+from jaxgan.processes.progress import counted
 
 
 @dataclasses.dataclass(frozen=True)

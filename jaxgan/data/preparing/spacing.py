@@ -14,7 +14,7 @@ from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.disk_buffer import ordered_map
 from jaxgan.data.readers import Decoded
 from jaxgan.errors import InputError
-from jaxgan.progress import counted
+from jaxgan.processes.progress import counted
 
 # Voxels this many times longer than wide are named in a warning: what lies between their slices is interpolated.
 ANISOTROPY = 3.0

@@ -11,7 +11,7 @@ from jaxgan.commands.prepare_data import main
 from jaxgan.data.listing import panda
 from jaxgan.data.preparing.seal import load_record
 from jaxgan.errors import InputError
-from jaxgan.progress import _with_lines
+from jaxgan.processes.progress import _with_lines
 
 GRADES = {f"slide{i:02d}": i % 4 for i in range(8)}
 
@@ -107,7 +107,7 @@ def test_other_and_damaged_archives_are_one_line(folder, archive, tmp_path, monk
 
 def test_without_a_terminal_what_takes_long_says_so_line_by_line(monkeypatch, capsys):
     clock = iter([0, 0, 20, 40, 60])
-    monkeypatch.setattr("jaxgan.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("jaxgan.processes.progress.time.monotonic", lambda: next(clock))
     assert list(_with_lines(range(4), "preparing", 4, "image")) == [0, 1, 2, 3]
     lines = capsys.readouterr().err.splitlines()
     # Told at 0 s; at 20 s it is too soon, at 40 s it is time; then at 60 s it is too soon again.
