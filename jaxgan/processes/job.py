@@ -1,27 +1,22 @@
-"""The processes of one job: that they are as many as they should be, that they agree, and what became of each.
+"""The processes of one job, once they have met (`roll_call`): what one has to say to all, and what became of each.
 
-Before JAX connects them, all processes meet at the coordinator's port (`join`). The connections of that roll call stay
-open: what one process has to say to all goes over them (`Job.exchange`), and when a process fails or dies the others
-hear of it at once, wherever they are. Nothing here needs a device.
+The connections of the roll call stay open: values go over them (`Job.exchange`), and when a process fails or dies the
+others hear of it at once, wherever they are. Nothing here needs a device.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-# Seconds that all processes have to come, by default; a cluster that starts its hosts one by one may need more.
-JOIN_SECONDS = 120.0
+from jaxgan.processes.line import Line
+
 # A process that was not heard of for so long is given up; each says that it lives every few seconds.
 SILENCE_SECONDS = 45.0
 _BEAT_SECONDS = 5.0
-_MOST_BYTES = 1 << 24
 
 
 # The job that this process has joined, if any.
@@ -52,7 +47,7 @@ class Job:
         self,
         index: int,
         members: Sequence[str],
-        lines: Mapping[int, _Line],
+        lines: Mapping[int, Line],
         on_failure: Callable[[str], None] = lambda line: None,
     ):
         self.index, self.members = index, members
@@ -187,7 +182,7 @@ class Job:
             time.sleep(_BEAT_SECONDS)
             self._tell({})
 
-    def _read(self, other: int, line: _Line) -> None:
+    def _read(self, other: int, line: Line) -> None:
         """Hears one process until it ends."""
         try:
             while True:
@@ -221,214 +216,3 @@ class Job:
         if self.index == 0:
             self._tell({"failed": line}, but=other)
         self._start(self._on_failure, line)
-
-
-class _Line:
-    """Messages over a connection: one JSON object a line."""
-
-    def __init__(self, connection: socket.socket):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._connection = connection
-        self._received = b""
-        self._sending = threading.Lock()
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        with self._sending:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self, seconds: float) -> dict[str, Any]:
-        """The next message; `TimeoutError` when none comes, `ConnectionError` or `ValueError` when none can come."""
-        self._connection.settimeout(seconds)
-        while b"\n" not in self._received:
-            piece = self._connection.recv(1 << 16)
-            if not piece:
-                raise ConnectionError("ended")
-            self._received += piece
-            if len(self._received) > _MOST_BYTES:
-                raise ValueError("no message")
-        text, self._received = self._received.split(b"\n", 1)
-        message = json.loads(text)
-        if not isinstance(message, dict):
-            raise ValueError("no message")
-        return message
-
-    def finish(self) -> None:
-        """Nothing more will be sent."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def join(
-    address: str,
-    count: int,
-    index: int,
-    facts: Mapping[str, str],
-    on_failure: Callable[[str], None] = lambda line: None,
-    seconds: float = JOIN_SECONDS,
-) -> Job:
-    """Meets the other processes at the coordinator's address, and checks that they fit together.
-
-    Args:
-      address: host:port of process 0; the port is free again afterwards.
-      count: processes of the job.
-      index: of this one.
-      facts: what must be the same in all of them, by name, e.g. versions.
-      on_failure: see `Job`.
-      seconds: how long to wait for all of them.
-
-    Raises:
-      JobFailed: in every process, with the reason: one is missing or there twice, or they differ.
-    """
-    me = {"index": index, "count": count, "host": socket.gethostname(), "pid": os.getpid(), "facts": dict(facts)}
-    host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + seconds
-    if index == 0:
-        members, lines = _call_the_roll(int(port), me, deadline, seconds)
-    else:
-        members, lines = _answer(host.strip("[]"), int(port), me, deadline, seconds)
-    global current
-    current = Job(index, members, lines, on_failure)
-    return current
-
-
-def _call_the_roll(
-    port: int, me: dict[str, Any], deadline: float, seconds: float
-) -> tuple[list[str], dict[int, _Line]]:
-    """In process 0: waits for all, and tells all how it went."""
-    count, present = me["count"], {0: me}
-    lines: dict[int, _Line] = {}
-    try:
-        # Both kinds of addresses where the system has them, as JAX's own service, which takes the port afterwards.
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        listener = socket.create_server(("", port), family=family, dualstack_ipv6=dual, backlog=count)
-    except OSError as error:
-        raise JobFailed(
-            f"process 0 of {count} cannot listen at port {port} ({error.strerror or error}): is there another process"
-            " with index 0?"
-        ) from None
-    with listener:
-        try:
-            while len(present) < count:
-                listener.settimeout(max(0.01, deadline - time.monotonic()))
-                line = _Line(listener.accept()[0])
-                try:
-                    other = line.receive(max(0.01, min(5.0, deadline - time.monotonic())))
-                    known = other["index"] in present
-                    wrong = _difference(present.get(other["index"], me), other, known)
-                except (OSError, ValueError, KeyError, TypeError):
-                    line.close()  # No process of ours.
-                    continue
-                if wrong:
-                    lines[len(lines) + count] = line  # It hears of it too.
-                    raise JobFailed(wrong)
-                present[other["index"]], lines[other["index"]] = other, line
-            members = [_name(present[i]) for i in range(count)]
-            for line in lines.values():
-                line.send({"members": members})
-            return members, lines
-        except (TimeoutError, JobFailed) as error:
-            missing = ", ".join(str(i) for i in range(count) if i not in present)
-            reason = f"process {missing} of {count} did not come within {seconds:g} s: start it, or correct the count"
-            if isinstance(error, JobFailed):
-                reason = str(error)
-            for line in lines.values():
-                with contextlib.suppress(OSError):
-                    line.send({"refused": reason})
-                line.close()
-            raise JobFailed(reason) from None
-
-
-def _answer(
-    host: str, port: int, me: dict[str, Any], deadline: float, seconds: float
-) -> tuple[list[str], dict[int, _Line]]:
-    """In the other processes: comes to process 0, and hears how it went."""
-    who = f"process {me['index']} of {me['count']}"
-    while True:
-        try:
-            connection = socket.create_connection((host, port), timeout=max(0.1, deadline - time.monotonic()))
-            break
-        except OSError as error:
-            if time.monotonic() > deadline:
-                reason = error.strerror or error
-                raise JobFailed(
-                    f"{who}: process 0 did not answer at {host}:{port} within {seconds:g} s ({reason})"
-                ) from None
-            time.sleep(0.2)
-    line = _Line(connection)
-    try:
-        line.send(me)
-        # A little longer than process 0 waits, so that its word comes first.
-        answer = line.receive(max(0.1, deadline - time.monotonic()) + 5.0)
-        if "refused" in answer:
-            raise JobFailed(answer["refused"])
-        return answer["members"], {0: line}
-    except (OSError, ValueError, KeyError):
-        line.close()
-        raise JobFailed(
-            f"{who}: the job at {host}:{port} has begun without it, or ended: is an index given twice, or the number of"
-            " processes wrong?"
-        ) from None
-
-
-def _difference(one: dict[str, Any], other: dict[str, Any], known: bool) -> str | None:
-    """Why a process does not fit to another, or None."""
-    if known:
-        return f"there are two processes with the index {other['index']}: {_name(one)} and {_name(other)}"
-    if other["count"] != one["count"]:
-        return f"{_name(other)} and {_name(one)} were told different numbers of processes: give all the same"
-    if not (isinstance(other["index"], int) and 0 <= other["index"] < one["count"]):
-        return f"there is no place for {_name(other)}"
-    differing = [name for name in one["facts"] | other["facts"] if one["facts"].get(name) != other["facts"].get(name)]
-    if differing:
-        pairs = "; ".join(
-            f"{name} {one['facts'].get(name)} and {other['facts'].get(name)}" for name in sorted(differing)
-        )
-        return f"{_name(one)} and {_name(other)} differ: {pairs}: make them the same"
-    return None
-
-
-def _name(member: dict[str, Any]) -> str:
-    return f"process {member['index']} of {member['count']} ({member['host']}, pid {member['pid']})"
-
-
-class Forwarder:
-    """A port on this host through which a client reaches another one, and which stays open when that host is lost.
-
-    JAX's client ends its process with a stack trace as soon as the coordinator's connection closes. Through a forwarder
-    it notices nothing until its own time limit, so that the process can say in one line what happened, and end.
-
-    Args:
-      host: to reach.
-      port: to reach.
-    """
-
-    def __init__(self, host: str, port: int):
-        self._target = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                near = self._listener.accept()[0]
-                try:
-                    far = socket.create_connection(self._target, timeout=10.0)
-                except OSError:
-                    near.close()  # JAX tries again.
-                    continue
-                far.settimeout(None)
-                threading.Thread(target=self._pump, args=(near, far, True), daemon=True).start()
-                threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, ends: bool) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(1 << 16):
-                target.sendall(piece)
-        if ends:  # Our own client has closed it. What the other host closes stays open here.
-            with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_RDWR)

@@ -12,6 +12,7 @@ from jaxgan import parallel
 from jaxgan.commands import cli
 from jaxgan.errors import InputError
 from jaxgan.processes import job as jobs
+from jaxgan.processes import roll_call
 from jaxgan.processes.cluster import Place, find_place
 from jaxgan.runs.checkpoint import Checkpoints
 from tests.faults.processes import (
@@ -91,7 +92,7 @@ def no_job_is_left(monkeypatch):
 def test_who_does_not_fit_ends_the_roll_call_for_all(places, message):
     address = free_address()
     begun = time.monotonic()
-    found = in_threads([lambda p=place: jobs.join(address, *p, {}, seconds=2) for place in places])
+    found = in_threads([lambda p=place: roll_call.join(address, *p, {}, seconds=2) for place in places])
     assert time.monotonic() - begun < 12
     assert all(isinstance(error, jobs.JobFailed) for error in found), found
     for error in found:
@@ -101,13 +102,13 @@ def test_who_does_not_fit_ends_the_roll_call_for_all(places, message):
 def test_other_versions_are_named():
     address = free_address()
     facts = [{"jax": "0.10.2", "numpy": "2"}, {"jax": "0.11.0", "numpy": "2"}]
-    found = in_threads([lambda i=i: jobs.join(address, 2, i, facts[i], seconds=5) for i in range(2)])
+    found = in_threads([lambda i=i: roll_call.join(address, 2, i, facts[i], seconds=5) for i in range(2)])
     assert all("jax 0.10.2 and 0.11.0" in str(error) and "numpy" not in str(error) for error in found), found
 
 
 def trio(**options):
     address = free_address()
-    return in_threads([lambda i=i: jobs.join(address, 3, i, {}, seconds=10, **options) for i in range(3)])
+    return in_threads([lambda i=i: roll_call.join(address, 3, i, {}, seconds=10, **options) for i in range(3)])
 
 
 def test_values_come_to_all_in_order_and_a_failure_to_all():

@@ -1,0 +1,53 @@
+"""The only room that names pmap, meshes, process indices or collectives over hosts."""
+
+from jaxgan.parallel.agreement import (
+    agree,
+    any_process,
+    check_same_folder,
+    from_main_process,
+    initialize,
+    is_main_process,
+    main_process_first,
+    say,
+    sharing_failure,
+)
+from jaxgan.parallel.devices import (
+    AXIS,
+    check_batch_size,
+    device_count,
+    gather_rows,
+    local_batch,
+    map_train,
+    peak_memory,
+    process_count,
+    replicate,
+    shard_rows,
+    shard_train,
+    split_batch,
+    to_host,
+)
+
+__all__ = [
+    "AXIS",
+    "agree",
+    "any_process",
+    "check_batch_size",
+    "check_same_folder",
+    "device_count",
+    "from_main_process",
+    "gather_rows",
+    "initialize",
+    "is_main_process",
+    "local_batch",
+    "main_process_first",
+    "map_train",
+    "peak_memory",
+    "process_count",
+    "replicate",
+    "say",
+    "shard_rows",
+    "shard_train",
+    "sharing_failure",
+    "split_batch",
+    "to_host",
+]
