@@ -78,7 +78,8 @@ def augment(numbers: dict[str, Tensor], probability: float, x: Tensor) -> Tensor
 def _along_axes(happens: dict[str, Tensor], values: dict[str, Tensor], x: Tensor) -> Tensor:
     count, rank = len(x), x.dim() - 2
     sides = torch.tensor(x.shape[2:], device=x.device, dtype=torch.float32)
-    sign, zoom, offset = torch.ones(count, rank, device=x.device), torch.ones(count, rank, device=x.device), 0.0
+    sign, zoom = torch.ones(count, rank, device=x.device), torch.ones(count, rank, device=x.device)
+    offset = torch.zeros(count, rank, device=x.device)
     if "flip" in values:
         flips = torch.where(happens["flip"] & (values["flip"] < 0.5), -1.0, 1.0)
         sign[:, rank - flips.shape[1] :] = flips
@@ -95,7 +96,7 @@ def _along_axes(happens: dict[str, Tensor], values: dict[str, Tensor], x: Tensor
     places = []
     for axis, size in enumerate(x.shape[2:]):
         steps = (torch.arange(size, device=x.device) - centre[axis]) * (sign / zoom)[:, axis, None]
-        place = steps + centre[axis] - (offset[:, axis, None] if torch.is_tensor(offset) else 0.0)
+        place = steps + centre[axis] - offset[:, axis, None]
         last = max(size - 1, 1)
         places.append(last - (place.remainder(2 * last) - last).abs())  # Mirrored at the outermost pixels.
     return _read(x, places)
