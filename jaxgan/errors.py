@@ -1,7 +1,9 @@
 """The one exception that means "the input is wrong", as opposed to "jaxgan is wrong"."""
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -56,6 +58,23 @@ def printable(text: str) -> str:
 def one_line(error: BaseException) -> str:
     """What an exception says, as one line."""
     return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def library(module: str, extra: str, purpose: str) -> Any:
+    """A library that comes with one of the package's extras.
+
+    Args:
+      module: to import.
+      extra: that brings it.
+      purpose: what needs it, a flag or a file: the message begins with it.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(f"{purpose} needs {module}: pip install 'jaxgan[{extra}]'") from None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

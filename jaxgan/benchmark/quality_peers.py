@@ -20,7 +20,7 @@ import numpy as np
 from jaxgan.benchmark.torch_baseline import TorchWorkload
 from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, library
 
 MIMICRY = {f"{kind}{side}": (kind, side) for kind in ("sngan", "wgan_gp") for side in (32, 64)}
 PEERS = (*MIMICRY, "dcgan_gp")
@@ -45,10 +45,7 @@ def train_peer(
     Raises:
       InputError: no such peer, PyTorch or torch-mimicry not installed, a side that the peer does not have.
     """
-    try:
-        import torch
-    except ImportError:
-        raise InputError(f"the row {name} needs PyTorch: pip install 'jaxgan[bench]'") from None
+    torch = library("torch", "bench", f"the row {name}")
     torch.manual_seed(seed)
     images = np.asarray(dataset.scaling.decode(dataset.read(np.arange(dataset.size))))
     reals = torch.from_numpy(np.moveaxis(images, -1, 1).copy())

@@ -17,7 +17,7 @@ from jaxgan.commands import cli
 from jaxgan.config import presets
 from jaxgan.config.preset_files import preset_files
 from jaxgan.config.schema import Config
-from jaxgan.errors import InputError
+from jaxgan.errors import library
 
 SHELLS = ("bash", "zsh", "fish")
 # Bash takes `mnist:wgan_gp` for three words unless the colon is none of those that end one.
@@ -40,10 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def script(shell: str) -> str:
     """The script for one of `SHELLS`; raises `InputError` where the extra is not installed."""
-    try:
-        import shtab
-    except ImportError:
-        raise InputError("completion needs shtab: pip install 'jaxgan[completion]'") from None
+    shtab = library("shtab", "completion", "completion")
     return shtab.complete(_whole_parser(shtab.FILE), shell) + _AFTER.get(shell, "")
 
 

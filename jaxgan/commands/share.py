@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan.commands import cli
+from jaxgan.errors import library
 
 
 def parser() -> cli.ArgumentParser:
@@ -47,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own.error("give --output FOLDER, --to hf://ORGANISATION/NAME, or both")
 
     from jaxgan.config.presets import load_config
-    from jaxgan.inference.locations import import_hub, repository
+    from jaxgan.inference.locations import repository
     from jaxgan.inference.medigan import About
     from jaxgan.inference.sharing import lay_out, upload
     from jaxgan.inference.trained_model import load_trained_model
 
     if args.to is not None:  # What cannot be uploaded is said before the work.
         repository(args.to)
-        import_hub(f"--to {args.to}")
+        library("huggingface_hub", "hub", f"--to {args.to}")
     if args.config:
         load_config(args.config)  # For what it adds to the registries: the config is the run's own.
     lists = ("modality", "organ", "dataset", "tags")

@@ -15,7 +15,7 @@ import numpy as np
 
 import jaxgan
 from jaxgan.data.scaling import Scaling
-from jaxgan.errors import InputError
+from jaxgan.errors import library
 from jaxgan.pictures import to_uint8
 
 _IMAGE = "1.2.840.10008.5.1.4.1.1.7"
@@ -24,13 +24,9 @@ _COLOUR_VOLUME = "1.2.840.10008.5.1.4.1.1.7.4"
 _LARGEST = 65535
 
 
-def library() -> Any:
-    """pydicom; raises `InputError` without it."""
-    try:
-        import pydicom
-    except ImportError:
-        raise InputError("--formats dicom needs pydicom: pip install 'jaxgan[dicom]'") from None
-    return pydicom
+def dicom() -> Any:
+    """The library pydicom; raises `InputError` without it."""
+    return library("pydicom", "dicom", "--formats dicom")
 
 
 def write_dicom(
@@ -72,7 +68,7 @@ def write_dicom(
 
 def _described(origin: dict[str, Any]) -> Any:
     """A file without pixels: that it is synthetic, and what made it."""
-    pydicom = library()
+    pydicom = dicom()
     data = pydicom.dataset.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -154,7 +150,7 @@ def _axial(
 
 def _set_frames(data: Any, count: int, matrix: np.ndarray | None) -> None:
     """How many frames there are and, where it is known, where they lie."""
-    pydicom = library()
+    pydicom = dicom()
     data.NumberOfFrames = count
     if matrix is None:
         data.PageNumberVector, data.FrameIncrementPointer = list(range(1, count + 1)), 0x00182001
@@ -201,9 +197,9 @@ def _set_frames(data: Any, count: int, matrix: np.ndarray | None) -> None:
 def _decimal(value: float) -> str:
     """A number in the 16 characters that DICOM gives it; what rounding left beside zero is zero."""
     value = float(value)
-    return library().valuerep.format_number_as_ds(0.0 if abs(value) < 1e-12 else value)
+    return dicom().valuerep.format_number_as_ds(0.0 if abs(value) < 1e-12 else value)
 
 
 def _identifier(origin: dict[str, Any], what: str) -> str:
     """A UID that is the same whenever the same thing is made."""
-    return library().uid.generate_uid(entropy_srcs=[json.dumps(origin, sort_keys=True), what])
+    return dicom().uid.generate_uid(entropy_srcs=[json.dumps(origin, sort_keys=True), what])

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from jaxgan import clouds
-from jaxgan.errors import InputError, one_line
+from jaxgan.errors import InputError, library, one_line
 from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export
 
 DEMO, HUB = "demo:", "hf://"
@@ -62,7 +62,7 @@ def _demo(name: str) -> Path:
 
 def _fetch(address: str) -> Path:
     name, revision = repository(address)
-    hub = import_hub(address)
+    hub = library("huggingface_hub", "hub", address)
     try:
         # Nothing else of the repository: the program and its loader are for those without jaxgan.
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
@@ -71,12 +71,3 @@ def _fetch(address: str) -> Path:
     if not is_export(folder):
         raise InputError(f"{address}: holds no {WEIGHTS}: it is no generator that 'jaxgan share' wrote")
     return folder
-
-
-def import_hub(purpose: str):
-    """The library `huggingface_hub`; raises `InputError` without it."""
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise InputError(f"{purpose}: needs huggingface_hub: pip install 'jaxgan[hub]'") from None
-    return huggingface_hub

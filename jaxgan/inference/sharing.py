@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from jaxgan.errors import InputError, one_line
+from jaxgan.errors import InputError, library, one_line
 from jaxgan.inference.export import check_output, contents, write_folder
-from jaxgan.inference.locations import import_hub, repository
+from jaxgan.inference.locations import repository
 from jaxgan.inference.medigan import About, metadata, package
 from jaxgan.inference.trained_model import TrainedModel
 
@@ -61,7 +61,7 @@ def upload(folder: str | os.PathLike, address: str, public: bool = False) -> str
       InputError: the hub refuses, or cannot be reached.
     """
     name, revision = repository(address)
-    hub = import_hub(address)
+    hub = library("huggingface_hub", "hub", address)
     try:
         api = hub.HfApi(library_name="jaxgan")
         api.create_repo(name, private=not public, exist_ok=True)

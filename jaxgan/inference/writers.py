@@ -165,9 +165,9 @@ def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None,
     if "nifti" in formats and samples.ndim != 5:
         raise InputError("--formats: nifti holds volumes, these samples are images: use tiff_units")
     if "zarr" in formats:
-        zarr_store.library()
+        zarr_store.ngff_zarr()
     if "dicom" in formats:
-        dicom_file.library()
+        dicom_file.dicom()
         if samples.shape[-1] not in (1, 3):
             raise InputError(f"--formats: dicom holds gray or RGB, not {samples.shape[-1]} channels: use ome or npy")
     if labels is not None and len(labels) != len(samples):

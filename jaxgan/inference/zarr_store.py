@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import InputError
+from jaxgan.errors import library
 
 _UNITS = {"µm": "micrometer", "mm": "millimeter"}
 
 
-def library() -> Any:
-    """ngff-zarr; raises `InputError` without it."""
-    try:
-        import ngff_zarr
-    except ImportError:
-        raise InputError("--formats zarr needs ngff-zarr: pip install 'jaxgan[zarr]'") from None
-    return ngff_zarr
+def ngff_zarr() -> Any:
+    """The library; raises `InputError` without it."""
+    return library("ngff_zarr", "zarr", "--formats zarr")
 
 
 def write_zarr(
@@ -34,11 +30,11 @@ def write_zarr(
       size: the unit ("µm" or "mm") and the size of a pixel along each spatial axis, or None where it is not known.
       origin: what made the sample; JSON-able, under "jaxgan" in the attributes.
     """
-    ngff_zarr = library()
+    ngff = ngff_zarr()
     spatial = "zyx"[-(values.ndim - 1) :]
     dims = ["c", *spatial]
     unit, sizes = (None, (1.0,) * len(spatial)) if size is None else (_UNITS[size[0]], size[1])
-    image = ngff_zarr.to_ngff_image(
+    image = ngff.to_ngff_image(
         np.ascontiguousarray(np.moveaxis(values, -1, 0)),
         dims=dims,
         scale={"c": 1.0, **dict(zip(spatial, sizes, strict=True))},
@@ -46,9 +42,9 @@ def write_zarr(
         axes_units=None if unit is None else dict.fromkeys(spatial, unit),
         name="image",
     )
-    levels = ngff_zarr.to_multiscales(image, scale_factors=[], cache=False)
+    levels = ngff.to_multiscales(image, scale_factors=[], cache=False)
     # Without the copy of all attributes in .zmetadata, as they are completed below.
-    ngff_zarr.to_ngff_zarr(str(path), levels, version="0.4", consolidate_metadata=False)
+    ngff.to_ngff_zarr(str(path), levels, version="0.4", consolidate_metadata=False)
     attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
     for key in ("type", "metadata"):  # How levels were made: there is but one.
         attributes["multiscales"][0].pop(key, None)

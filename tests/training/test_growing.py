@@ -26,6 +26,17 @@ def make_config(iterations, **growing):
     )  # fmt: skip
 
 
+def assert_same_at(step, one, other):
+    """Two runs have the same arrays after so many iterations; returns them."""
+    found = []
+    for run in (one, other):
+        with Checkpoints(run) as checkpoints:
+            found.append(checkpoints.read(step)[0])
+    for name, expected in found[0].items():
+        np.testing.assert_array_equal(found[1][name], expected, err_msg=name)
+    return found[0]
+
+
 @pytest.mark.slow
 def test_a_run_resumed_in_the_middle_of_a_fade_is_the_same_bit_for_bit(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
@@ -35,12 +46,7 @@ def test_a_run_resumed_in_the_middle_of_a_fade_is_the_same_bit_for_bit(tmp_path)
     train(make_config(4), halves, data)
     assert generate_samples(load_trained_model(halves), 3).shape == (3, 8, 8, 1)
     train(make_config(7), halves, data)
-    found = []
-    for run in (whole, halves):
-        with Checkpoints(run) as checkpoints:
-            found.append(checkpoints.read(7)[0])
-    for name, expected in found[0].items():
-        np.testing.assert_array_equal(found[1][name], expected, err_msg=name)
+    assert_same_at(7, whole, halves)
     for run in (whole, halves):
         lines = list(read_metrics(run))
         assert [line["stage"] for line in lines] == [0, 0, 1, 1, 1, 1, 1]
@@ -60,13 +66,6 @@ def test_batch_size_and_critic_updates_may_change_with_the_stage(tmp_path):
         lines = list(read_metrics(run))
         assert [line["images"] for line in lines] == [8, 16, 24, 32, 40, 48, 56]
         assert [line["alpha"] for line in lines] == [1, 1, 0, 0.25, 0.5, 0.75, 1]
-    found = []
-    for run in (whole, halves):
-        with Checkpoints(run) as checkpoints:
-            found.append(checkpoints.read(7)[0])
-    for name, expected in found[0].items():
-        np.testing.assert_array_equal(found[1][name], expected, err_msg=name)
-    updates = [
-        int(value) for name, value in found[0].items() if name.startswith("critic/opt") and name.endswith("count")
-    ]
+    arrays = assert_same_at(7, whole, halves)
+    updates = [int(value) for name, value in arrays.items() if name.startswith("critic/opt") and name.endswith("count")]
     assert updates and set(updates) <= {2 * 2 + 5, 1, 5}  # Counts of the run, or since the optimizer's reset.

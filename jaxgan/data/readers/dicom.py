@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data.readers.decoded import Decoded, check_claim
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, library
 
 # Slices whose distances differ by more than this share are not a volume: some are missing, or their order is unknown.
 _UNEVEN = 0.02
@@ -132,10 +132,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def _library(path: Path):
-    try:
-        import pydicom
-    except ImportError:
-        raise InputError(f"{path}: reading DICOM needs pydicom: pip install 'jaxgan[dicom]'") from None
+    pydicom = library("pydicom", "dicom", f"{path}: reading DICOM")
     # Its warnings quote the values that they are about. No context manager: files are read in many threads.
     warnings.filterwarnings("ignore", module=r"pydicom\b|jaxgan\.data\.readers\.dicom")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)

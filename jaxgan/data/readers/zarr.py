@@ -12,7 +12,7 @@ import numpy as np
 from jaxgan.data.readers.decoded import Decoded, check_claim
 from jaxgan.data.readers.pixel_size import in_mm, stack_affine
 from jaxgan.data.readers.tiff import arrange
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, library
 
 SUFFIX = ".zarr"
 
@@ -24,10 +24,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
       InputError: ngff-zarr is not installed; several times, or slices where an image is asked for; a store of several
         images (a plate or a collection), or one that reaches outside its folder.
     """
-    try:
-        import ngff_zarr
-    except ImportError:
-        raise InputError(f"{path}: reading OME-Zarr needs ngff-zarr: pip install 'jaxgan[zarr]'") from None
+    ngff_zarr = library("ngff_zarr", "zarr", f"{path}: reading OME-Zarr")
     try:
         multiscales: Any = ngff_zarr.from_ngff_zarr(str(path))
         image, dataset = multiscales.images[0], path / multiscales.metadata.datasets[0].path

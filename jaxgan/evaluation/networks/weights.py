@@ -246,8 +246,6 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"weights file {path} does not exist: give the path of a .pth or .safetensors file")
     try:
         return _reader(path)(path)
-    except ImportError:
-        raise InputError(f"reading {path} needs safetensors: pip install 'jaxgan[evaluation]'") from None
     except _Refused as error:
         raise InputError(f"weights file {path} is refused, nothing in it was run: {error}") from None
     except Exception as error:  # Damage surfaces as almost any exception of pickle, zipfile, struct or NumPy.
