@@ -34,11 +34,7 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
         system refuses to write (no permission, disk full, a folder of that name).
     """
     paths = [Path(target) for target in targets]
-    for target in paths:
-        if target.is_dir() and target.suffix not in FOLDERS:
-            raise InputError(f"{target} is a folder: give a file name")
-        if target.exists() and not overwrite:
-            raise InputError(f"{target} exists: give another output folder, or --overwrite")
+    check_targets(paths, overwrite)
     # The suffix stays last, because NumPy and nibabel choose the format by it.
     temporary = [target.with_name(f".tmp-{_mark()}-{target.name}") for target in paths]
     stack = contextlib.ExitStack()
@@ -65,6 +61,15 @@ def atomic_files(targets: Sequence[str | os.PathLike], overwrite: bool = False) 
                 source.unlink()
             shutil.rmtree(source, ignore_errors=True)
         stack.close()
+
+
+def check_targets(targets: Sequence[str | os.PathLike], overwrite: bool = False) -> None:
+    """What `atomic_files` would refuse: for work that is long, before it. Raises `InputError`."""
+    for target in map(Path, targets):
+        if target.is_dir() and target.suffix not in FOLDERS:
+            raise InputError(f"{target} is a folder: give a file name")
+        if target.exists() and not overwrite:
+            raise InputError(f"{target} exists: give another output folder, or --overwrite")
 
 
 def temporary_folder(parent: Path) -> Path:

@@ -77,6 +77,8 @@ def generate_files(args: Namespace) -> list[Path]:
     Raises:
       InputError: anything given does not fit; nothing is written then.
     """
+    from jaxgan.files import check_targets
+    from jaxgan.inference.formats import check_formats, check_shape, file_names
     from jaxgan.inference.trained_model import (
         generate_interpolation,
         generate_samples,
@@ -87,37 +89,38 @@ def generate_files(args: Namespace) -> list[Path]:
     from jaxgan.inference.writers import write_samples
     from jaxgan.reporting.run_figures import interpolation_strip
 
+    formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
+    check_formats(formats)
+    if args.truncation is not None and args.interpolate:
+        raise InputError("--truncation does not go with --interpolate: leave one out")
     model = load_trained_model(args.checkpoint, args.step)
+    check_shape(formats, model.config.data.shape)
     labels = None if args.labels is None else label_numbers(args.labels.split(","), model.class_names)
-    if args.interpolate:
-        if args.truncation is not None:
-            raise InputError("--truncation does not go with --interpolate: leave one out")
-        if labels is not None and len(labels) != 1:
-            raise InputError(f"--labels {args.labels}: an interpolation stays within one class: give one")
-        label = None if labels is None else labels[0]
-        samples = generate_interpolation(model, args.num_steps, label, args.seed, spherical=not args.linear)
-        shown, stem = None, "interpolation"
-    else:
-        samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation, progress=True)
-        shown, stem = sample_labels(model, args.num_samples, labels), "sample"
+    if args.interpolate and labels is not None and len(labels) != 1:
+        raise InputError(f"--labels {args.labels}: an interpolation stays within one class: give one")
+    shown = None if args.interpolate else sample_labels(model, args.num_samples, labels)
+    stem, count = ("interpolation", args.num_steps) if args.interpolate else ("sample", args.num_samples)
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     if model.critic is None or clouds.is_remote(args.checkpoint):  # In a package or a cache nobody looks.
         default = Path("generated") / f"{model.run_dir.name}-{now}"
     else:
         default = model.run_dir / "generated" / now
     folder = Path(args.output_dir) if args.output_dir else default
-    formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
-    strip = folder / "interpolation_strip.png" if args.interpolate and "grid" in formats else None
-    if strip is None:
-        drawn = []
-    else:
+    drawn = []
+    if args.interpolate and "grid" in formats:
         # One row from the first to the last, not a square.
         formats.remove("grid")
-        if strip.exists() and not args.overwrite:
-            raise InputError(f"{strip} exists: give another output folder, or --overwrite")
-        drawn = [strip]
+        drawn = [folder / "interpolation_strip.png"]
+    listed = [*formats, *([] if shown is None else ["labels"])]
+    names = [name for form in listed for name in file_names(form, count, stem, shown, model.class_names)]
+    check_targets([*drawn, *(folder / name for name in names)], args.overwrite)
+    if args.interpolate:
+        label = None if labels is None else labels[0]
+        samples = generate_interpolation(model, args.num_steps, label, args.seed, spherical=not args.linear)
+    else:
+        samples = generate_samples(model, args.num_samples, labels, args.seed, args.truncation, progress=True)
     written = []
-    if formats or not drawn:
+    if formats:
         written = write_samples(
             samples,
             folder,

@@ -48,10 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check_run(run: str) -> Path:
     """The folder of a run; raises `InputError` where there is none."""
+    from jaxgan.runs.folder import ENVIRONMENT
     from jaxgan.runs.metrics_log import FILE_NAME
 
-    if not run or not (Path(run) / FILE_NAME).is_file():
-        raise InputError(f"{run!r} is not a run's folder: give one that holds {FILE_NAME}")
+    # Before its first log line a run has the one, and one of an early version has the other alone.
+    if not run or not any((Path(run) / name).is_file() for name in (ENVIRONMENT, FILE_NAME)):
+        raise InputError(f"{run!r} is not a run's folder: give the one that --workdir named")
     return Path(run)
 
 

@@ -11,7 +11,6 @@ import csv
 import hashlib
 import json
 import os
-import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,10 +21,10 @@ import numpy as np
 
 from jaxgan import pictures
 from jaxgan.data.scaling import Scaling
-from jaxgan.errors import InputError, way_out
+from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.inference import dicom_file, zarr_store
-from jaxgan.inference.formats import FORMATS
+from jaxgan.inference.formats import FORMATS, check_formats, check_shape, file_names
 from jaxgan.pictures import flatten_volumes, to_uint8
 
 _IN_UNITS = ("tiff_units", "ome", "nifti", "dicom", "zarr")
@@ -93,58 +92,33 @@ def write_samples(
     samples = np.asarray(samples, np.float32)
     spacing = None if spacing is None else tuple(float(size) for size in spacing)
     _check(samples, formats, scaling, labels)
-    numbers = [f"{stem}_{i:05d}" for i in range(len(samples))]
+    labels = None if labels is None else [int(label) for label in labels]
+    known: Any = {"scaling": scaling, "spacing": spacing}  # A scaling, where a format needs one: see _check.
+    of_sample: dict[str, Callable[..., object]] = {
+        "png": _write_sample_png,
+        "ome": partial(_write_ome, **known),
+        "nifti": partial(_write_nifti, affine=affine, **known),
+        "dicom": partial(dicom_file.write_dicom, affine=affine, **known),
+        "zarr": partial(_write_zarr, **known),
+        **{form: partial(_write_tiff, form=form, **known) for form in FORMATS if form.startswith("tiff")},
+    }
     plan: dict[str, Callable[[Path], object]] = {}
+
+    def add(form: str, *writers: Callable[[Path], object]) -> None:
+        plan.update(zip(file_names(form, len(samples), stem, labels, class_names), writers, strict=True))
+
     if labels is not None:
-        labels = [int(label) for label in labels]
-        parts = {label: _file_part(label, class_names) for label in set(labels)}
-        if len(set(parts.values())) < len(parts):  # Names that differ only in what file names cannot have.
-            parts = {label: f"class{label}" for label in parts}
-        numbers = [f"{number}_{parts[label]}" for number, label in zip(numbers, labels, strict=True)]
-        plan[f"{stem}s_labels.csv"] = partial(_write_labels, labels=labels, names=class_names)
+        add("labels", partial(_write_labels, labels=labels, names=class_names))
     for form in formats:
         if form == "grid":
             picture = pictures.grid(samples, labels=labels, names=class_names, affine=affine)
-            plan[f"{stem}_grid.png"] = partial(pictures.save_png, image=picture)
+            add(form, partial(pictures.save_png, image=picture))
         elif form == "npy":
-            plan[f"{stem}s.npy"] = partial(np.save, arr=samples, allow_pickle=False)
-        for i, (number, sample) in enumerate(zip(numbers, samples, strict=True)):
-            origin = _origin(provenance, i, form, scaling)
-            if form == "png":
-                plan[f"{number}.png"] = partial(_write_sample_png, sample=sample)
-            elif form == "nifti":
-                assert scaling is not None  # see _check
-                plan[f"{number}.nii.gz"] = partial(
-                    _write_nifti, sample=sample, scaling=scaling, affine=affine, spacing=spacing, origin=origin
-                )
-            elif form == "dicom":
-                assert scaling is not None  # see _check
-                plan[f"{number}.dcm"] = partial(
-                    dicom_file.write_dicom,
-                    sample=sample,
-                    scaling=scaling,
-                    affine=affine,
-                    spacing=spacing,
-                    origin=origin,
-                )
-            elif form == "zarr":
-                assert scaling is not None  # see _check
-                plan[f"{number}.ome.zarr"] = partial(
-                    zarr_store.write_zarr,
-                    values=scaling.restore(sample).astype(np.float32),
-                    window=(float(scaling.low), float(scaling.high)),
-                    size=None if spacing is None else _in_unit(spacing),
-                    origin=origin,
-                )
-            elif form == "ome":
-                assert scaling is not None  # see _check
-                plan[f"{number}.ome.tif"] = partial(
-                    _write_ome, sample=sample, scaling=scaling, spacing=spacing, origin=origin
-                )
-            elif form.startswith("tiff"):
-                plan[f"{number}_{form}.tif"] = partial(
-                    _write_tiff, sample=sample, form=form, scaling=scaling, spacing=spacing, origin=origin
-                )
+            add(form, partial(np.save, arr=samples, allow_pickle=False))
+        else:
+            origins = [_origin(provenance, i, form, scaling) for i in range(len(samples))]
+            write = of_sample[form]
+            add(form, *(partial(write, sample=s, origin=o) for s, o in zip(samples, origins, strict=True)))
     targets = [Path(output_dir) / name for name in plan]
     with atomic_files(targets, overwrite) as temporary:
         for path, write in zip(temporary, plan.values(), strict=True):
@@ -153,34 +127,17 @@ def write_samples(
 
 
 def _check(samples: np.ndarray, formats: Sequence[str], scaling: Scaling | None, labels) -> None:
-    if not formats:
-        raise InputError(f"--formats is empty: choose one of {', '.join(FORMATS)}")
+    check_formats(formats)
     for form in formats:
-        if form not in FORMATS:
-            raise InputError(f"--formats: {form!r} is not known: {way_out(form, FORMATS)}")
         if form in _IN_UNITS and scaling is None:
             raise InputError(f"--formats: {form} needs the data's scaling record: use tiff32 or npy")
     if samples.ndim not in (4, 5) or not samples.size:
         raise InputError(f"samples have shape {samples.shape}: {pictures.SHAPES}")
-    if "nifti" in formats and samples.ndim != 5:
-        raise InputError("--formats: nifti holds volumes, these samples are images: use tiff_units")
-    if "zarr" in formats:
-        zarr_store.ngff_zarr()
-    if "dicom" in formats:
-        dicom_file.dicom()
-        if samples.shape[-1] not in (1, 3):
-            raise InputError(f"--formats: dicom holds gray or RGB, not {samples.shape[-1]} channels: use ome or npy")
+    check_shape(formats, samples.shape[1:])
     if labels is not None and len(labels) != len(samples):
         raise InputError(f"--labels: {len(labels)} labels for {len(samples)} samples, give one a sample")
     if not np.isfinite(samples).all():
         raise InputError("samples hold NaN or Inf, the training has diverged: choose an earlier --step")
-
-
-def _file_part(label: int, names: Sequence[str]) -> str:
-    """A class's name as part of a file name; `class3` where it has none but its number."""
-    name = names[label] if len(names) > label else str(label)
-    plain = re.sub(r"[^\w-]+", "-", name).strip("-")[:40]
-    return f"class{label}" if not plain or plain.isdecimal() else plain
 
 
 def _write_labels(path: Path, labels: Sequence[int], names: Sequence[str]) -> None:
@@ -198,7 +155,8 @@ def _origin(provenance: Mapping[str, Any] | None, index: int, form: str, scaling
     return record
 
 
-def _write_sample_png(path: Path, sample: np.ndarray) -> None:
+def _write_sample_png(path: Path, sample: np.ndarray, origin: dict[str, Any]) -> None:
+    del origin  # A picture for the eye.
     pictures.save_png(path, to_uint8(flatten_volumes(sample[None])[0]))
 
 
@@ -242,6 +200,14 @@ def _write_tiff(
     photometric = "rgb" if axes.endswith("S") else "minisblack"
     values = np.ascontiguousarray(values)
     tifffile.imwrite(path, values, imagej=True, photometric=photometric, metadata=metadata, **options)
+
+
+def _write_zarr(
+    path: Path, sample: np.ndarray, scaling: Scaling, spacing: tuple[float, ...] | None, origin: dict[str, Any]
+) -> None:
+    values = scaling.restore(sample).astype(np.float32)
+    size = None if spacing is None else _in_unit(spacing)
+    zarr_store.write_zarr(path, values, (float(scaling.low), float(scaling.high)), size, origin)
 
 
 def _write_ome(

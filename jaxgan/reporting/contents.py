@@ -156,7 +156,8 @@ def find_snapshots(folder: Path, records: Sequence[Mapping[str, Any]]) -> list[S
     for path in sorted(folder.glob("step_*.npy")):
         if match := re.fullmatch(r"step_(\d+)", path.stem):
             step = int(match[1])
-            epoch = float(np.interp(step, [0.0, *steps], [0.0, *epochs]))
+            known = len(steps) or not step
+            epoch = float(np.interp(step, [0.0, *steps], [0.0, *epochs])) if known else math.nan
             snapshots.append(Snapshot(step, epoch, path))
     return snapshots
 

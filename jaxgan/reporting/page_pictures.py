@@ -59,7 +59,7 @@ def frames(run: RunContents, most: int = _FRAMES) -> list[dict[str, Any]]:
     for snapshot in evenly(run.snapshots, most):
         samples = snapshot.load(run.shown)
         picture = run.picture(samples)
-        caption = f"{len(samples)} generated samples at iteration {snapshot.step:,}, {snapshot.title}"
+        caption = f"{len(samples)} generated samples at {snapshot.moment}"
         made.append({"step": snapshot.step, "src": encode(picture, _SIDE), "caption": caption, "alt": caption})
         size = sum(len(frame["src"]) for frame in made) / len(made)
         if len(made) == 1 and size * min(most, len(run.snapshots)) > 2 * _FRAME_BYTES:

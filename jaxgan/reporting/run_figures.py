@@ -60,8 +60,7 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
                 figures[f"samples_epoch_{milestone}"] = sample_figures.captioned(picture, near.title)
         last = run.snapshots[-1]
         newest = last.load(run.shown)
-        title = f"{last.title}, iteration {last.step}"
-        figures["samples_final"] = sample_figures.captioned(run.picture(newest), title)
+        figures["samples_final"] = sample_figures.captioned(run.picture(newest), last.moment)
     if run.reals is not None:
         reals = run.reals[: run.shown]
         of_reals = run.picture(reals, "real_labels")

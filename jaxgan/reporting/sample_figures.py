@@ -33,7 +33,7 @@ class Snapshot:
 
     Attributes:
       step: iterations done.
-      epoch: epochs done.
+      epoch: epochs done; NaN where no log line tells.
       path: the npy file, float32 in [-1, 1], `[N, H, W, C]` or `[N, D, H, W, C]`.
     """
 
@@ -43,8 +43,15 @@ class Snapshot:
 
     @property
     def title(self) -> str:
-        """The epoch, as a person writes it."""
+        """The epoch, as a person writes it; the iteration where the epoch is not known."""
+        if math.isnan(self.epoch):
+            return f"iteration {self.step:,}"
         return f"epoch {self.epoch:.0f}" if abs(self.epoch - round(self.epoch)) < 0.05 else f"epoch {self.epoch:.1f}"
+
+    @property
+    def moment(self) -> str:
+        """Iteration and epoch, where that is known."""
+        return self.title if math.isnan(self.epoch) else f"iteration {self.step:,}, {self.title}"
 
     def load(self, count: int) -> np.ndarray:
         """The first `count` samples; fewer when the file has fewer."""
@@ -240,7 +247,7 @@ def progress_gif(
         picture = picture.resize((width, height), filters.NEAREST if factor >= 1 else filters.LANCZOS)
         frame = Image.new(picture.mode, (max(width, 260), height + 28), "white")
         frame.paste(picture, ((frame.width - width) // 2, 28))
-        ImageDraw.Draw(frame).text((6, 4), f"{snapshot.title}, iteration {snapshot.step}", fill="black", font=font)
+        ImageDraw.Draw(frame).text((6, 4), snapshot.moment, fill="black", font=font)
         frames.append(frame)
     durations = [250] * (len(frames) - 1) + [2000]
     with atomic_files([path], overwrite=True) as (temporary,):

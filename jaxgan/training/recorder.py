@@ -102,18 +102,19 @@ class RunRecorder:
         rate: float,
         evaluated: Mapping[str, float],
     ) -> None:
-        """Counts every iteration; writes those that are due, each with the values of that one iteration.
+        """Counts every iteration; writes those that are due and the run's last, each with the values of that one.
 
         What was evaluated after the last of them stands in its line.
         """
         tracked = metrics.get(self.config.train.best_metric)
+        every, total = self.config.train.log_every_iterations, self.run.total
         for i in range(count):
             step = first + i + 1
             values = {name: float(series[i]) for name, series in metrics.items()}
             if tracked is not None:
                 self.run.best.add(float(tracked[i]))
             extra = evaluated if i == count - 1 else {}
-            if self.metrics_log is not None and (extra or step % self.config.train.log_every_iterations == 0):
+            if self.metrics_log is not None and (extra or step % every == 0 or step == total):
                 self.metrics_log.write({**self._position(step), **values, "images_per_second": rate, **extra})
 
     def judge(self, step: int, evaluated: Mapping[str, float]) -> bool:

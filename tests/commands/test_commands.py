@@ -149,6 +149,26 @@ def test_wrong_generation_commands_exit_2_and_write_nothing(run, extra, parts, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [["--formats", "tif"], ["--formats", ","], ["--formats", "nifti"], ["--formats", "png"], ["--formats", "npy"],
+     ["--interpolate"], ["--interpolate", "--truncation", "1"], ["--interpolate", "--labels", "1,2"]],
+)  # fmt: skip
+def test_what_cannot_be_written_is_said_before_the_sampling(run, extra, tmp_path, capsys, monkeypatch):
+    for name in ("sample_00001.png", "samples.npy", "interpolation_strip.png"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr("jaxgan.inference.trained_model.generate", refuse)
+    status, error = in_process("generate", ["--checkpoint", run, "--output_dir", tmp_path, *extra], capsys, monkeypatch)
+    assert status == 2 and error.count("\n") == 1 and "Read-only" not in error, error
+
+
+@pytest.mark.parametrize("extra", [["--formats", "tif"], ["--interpolate", "--truncation", "1"]])
+def test_wrong_flags_are_said_before_anything_is_loaded(extra, tmp_path, capsys, monkeypatch):
+    arguments = ["--checkpoint", tmp_path / "none", "--output_dir", tmp_path, *extra]
+    status, error = in_process("generate", arguments, capsys, monkeypatch)
+    assert status == 2 and extra[-2] in error and "none" not in error, error
+
+
 def test_existing_files_are_not_overwritten_unless_told(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "sample_grid.png").write_text("precious")
     arguments = ["--checkpoint", run, "--output_dir", tmp_path, "--num_samples", 1]
@@ -296,6 +316,21 @@ def test_figures_are_drawn_anew_on_request(run, capsys, monkeypatch):
     assert (run / "figures" / "losses.png").exists()
     status, error = in_process("evaluate", ["--checkpoint", run / "none", "--figures_only"], capsys, monkeypatch)
     assert status == 2 and error.count("\n") == 1
+
+
+def test_a_short_run_has_its_last_iteration_and_a_report_without_any(tmp_path, capsys, monkeypatch):
+    rarely = [*TINY[:-1], "--config.train.log_every_iterations=20"]
+    status, error = in_process("train", [*MNIST, "--workdir", tmp_path / "run", *rarely], capsys, monkeypatch)
+    assert status == 0, error
+    (line,) = (json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert line["step"] == 2
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    status, error = in_process("report", [tmp_path / "run"], capsys, monkeypatch)
+    assert status == 0, error
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "4 generated samples at iteration 2" in page and "epoch 0" not in page
+    status, error = in_process("report", [tmp_path], capsys, monkeypatch)
+    assert status == 2 and "--workdir" in error and error.count("\n") == 1, error
 
 
 def test_a_broken_preset_is_one_line(tmp_path, capsys, monkeypatch):
