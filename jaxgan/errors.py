@@ -80,11 +80,17 @@ def library(module: str, extra: str, purpose: str) -> Any:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question after a name that there is not, with the nearest one there is; "" where none is near.
 
+    Of what is much longer than the name, the one that it begins or ends is near too: it may be an abbreviation.
+
     Example:
       >>> did_you_mean("hinje", ["vanilla", "hinge"])
       ': did you mean hinge?'
+      >>> did_you_mean("hist", ["is", "histogram"])
+      ': did you mean histogram?'
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
+    names = list(known)
+    longer = [other for other in names if len(name) > 2 and (other.startswith(name) or other.endswith(name))]
+    near = longer if len(longer) == 1 else difflib.get_close_matches(name, names, n=1)
     return f": did you mean {near[0]}?" if near else ""
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from jaxgan.config.legacy import FIELDS
 from jaxgan.config.parsing import field_type
 from jaxgan.config.schema import Config
 from jaxgan.errors import InputError, did_you_mean
@@ -36,7 +37,7 @@ def override(config: Config, arguments: Sequence[str], flags: Iterable[str] = ()
         if first != "config" or not names:
             raise InputError(f"unknown flag {flag}{_nearest(flag, config, flags)} (see --help)")
         section: Any = values
-        kind, path = _find(names)
+        kind, path = _find(names, config)
         for name in names[:-1]:
             section = section[name]
         if not equals and rest and not rest[0].startswith("--"):
@@ -57,12 +58,16 @@ def _nearest(flag: str, config: Config, flags: Iterable[str]) -> str:
     return f": did you mean {meant[0]}?" if meant else did_you_mean(flag, [*flags, *fields])
 
 
-def _find(names: Sequence[str]) -> tuple[Any, str]:
+def _find(names: Sequence[str], config: Config) -> tuple[Any, str]:
     """The type of the field that lies at `names`, and how errors call it."""
     kind, path = Config, "config"
     for name in names:
         if not dataclasses.is_dataclass(kind):
             raise InputError(f"{path} is a value, not a section: write --{path}=VALUE")
+        known = {field.name for field in dataclasses.fields(kind)} | set(FIELDS.get(path.removeprefix("config."), ()))
+        elsewhere = [f"config.{field}" for field in config.fields() if field.endswith(f".{name}")]
+        if name not in known and elsewhere:
+            raise InputError(f"{path}.{name} is not a config field: did you mean {' or '.join(elsewhere)}?")
         kind, path = field_type(kind, name, path), f"{path}.{name}"
     if dataclasses.is_dataclass(kind):
         raise InputError(f"{path} is a section: set its fields (--{path}.FIELD=VALUE)")

@@ -144,8 +144,8 @@ def _pick(source: Path, found: list[Path], name: str | None, size: int | None, c
         fitting = better or fitting
     if len(fitting) > 1:
         raise InputError(
-            f"{source}: holds {len(fitting)} prepared datasets that fit; choose one by name: "
-            f"{', '.join(text(p) for p in fitting)}"
+            f"{source}: holds {len(fitting)} prepared datasets that fit; give the folder of one: "
+            f"{', '.join(str(p.parent) for p in fitting)}"
         )
     return fitting[0]
 

@@ -4,6 +4,10 @@
 # jaxgan is installed on every host under ~/jaxgan (pip install -e '.[tpu]'); data and workdir are on storage that all
 # hosts see.
 set -euo pipefail
+if (($# < 3)) || [[ -z ${TPU:-} || -z ${ZONE:-} ]]; then
+    echo "usage: TPU=NAME ZONE=ZONE bash $0 CONFIG DATA_DIR WORKDIR [--config.any.field=value ...]" >&2
+    exit 2
+fi
 config=$1 data=$2 workdir=$3
 shift 3
 command=$(printf '%q ' .venv/bin/python scripts/train.py \

@@ -139,6 +139,9 @@ def test_earlier_values_are_taken_and_earlier_fields_are_told_their_present_name
     [
         ("--config.optimizer.rate=1", ["config.optimizer.rate", "known fields"]),
         ("--config.optimzer.lr=1", ["config.optimzer", "config.optimizer"]),
+        ("--config.train.lr=1", ["config.train.lr is not", "did you mean config.optimizer.lr?"]),
+        ("--config.batch_size=1", ["did you mean config.train.batch_size?"]),
+        ("--config.train.widths=4", ["did you mean config.generator.widths or config.critic.widths?"]),
         ("--config.train.batch_size=many", ["batch_size", "many"]),
         ("--config.train.batch_size=-4", ["config.train.batch_size=-4"]),
         ("--config.train=4", ["config.train is a section"]),

@@ -113,7 +113,7 @@ def test_several_prepared_datasets_are_told_apart_by_shape_or_name(archive, tmp_
     cache = tmp_path / "set.npz.jaxgan"
     assert open_dataset(cache, size=4).shape == (4, 4, 3)
     assert open_dataset(cache, channels=1).shape == (6, 6, 1)
-    with pytest.raises(InputError, match=r"2 prepared datasets that fit.*set/6-\w+, set/6-\w+"):
+    with pytest.raises(InputError, match=r"2 prepared datasets that fit.*jaxgan/set/6-\w+, .*jaxgan/set/6-\w+"):
         open_dataset(cache, size=6)
     name = next(path.name for path in (cache / "set").iterdir() if path.name.startswith("4-"))
     assert open_dataset(cache, name=f"set/{name}").shape == (4, 4, 3)

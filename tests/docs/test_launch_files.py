@@ -68,3 +68,5 @@ def test_the_jobset_is_what_kubernetes_takes():
 @pytest.mark.parametrize("name", ["slurm.sbatch", "tpu_pod.sh"])
 def test_scripts_are_shell(name):
     subprocess.run(["bash", "-n", LAUNCH / name], check=True, timeout=60)
+    called = subprocess.run(["bash", LAUNCH / name, "mnist"], capture_output=True, text=True, timeout=60)
+    assert called.returncode == 2 and called.stderr.startswith("usage: ") and called.stderr.count("\n") == 1

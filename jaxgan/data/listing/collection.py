@@ -89,7 +89,10 @@ def list_folder(
     if not files:
         seen = sorted({suffix_of(Path(name)) or "none" for name, _ in ignored})
         state = f"files with suffix {' '.join(seen)} only" if seen else "no files"
-        raise InputError(f"{root}: holds {state}; images must be one of {' '.join(sorted(SUFFIXES))}")
+        raise InputError(
+            f"{root}: holds {state}; images must be one of {' '.join(sorted(SUFFIXES))}"
+            + ("; patches of slides are cut by 'jaxgan prepare slides'" if {".svs", ".ndpi", ".scn"} & {*seen} else "")
+        )
     groups = _group_by_split(root, files)
     relative = {path: path.relative_to(base).parts for base, paths in groups.values() for path in paths}
     classes = {path: _class_of(path, parts, labels) for path, parts in relative.items()}

@@ -30,6 +30,8 @@ def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
 
 
 def _read_rows(path: Path) -> list[list[str]]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give the table of file names and classes")
     try:
         content = path.read_bytes()
         # Spreadsheets write UTF-16 with a byte-order mark, or UTF-8 with or without one.

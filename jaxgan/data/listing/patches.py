@@ -122,7 +122,9 @@ def _patches(path: Path, cutting: Cutting, label: int | None, rng: np.random.Gen
     level, side = _resolution(slide, cutting)
     height, width = slide.shape(level)
     if side > min(height, width):
-        raise InputError(f"{path}: level {level} of {height}x{width} is smaller than a patch; choose another level")
+        raise InputError(
+            f"{path}: level {level} of {height}x{width} is smaller than a patch; lower --size or choose a finer --level"
+        )
     # About 16 thumbnail pixels along a patch are enough to measure its tissue, and bound the work on large slides.
     factor = max(1, int(side * slide.downsample(level) // 16))
     thumbnail, factor = slide.thumbnail(factor)

@@ -114,10 +114,13 @@ def _hold_out(collection: Collection, field: str, text: str, name: str, seed: in
         classes[label].append(unit)
     total = sum(map(len, classes.values()))
     wanted = round(share * total) if 0 < share < 1 else 0
-    if not 0 < wanted < total or name in collection.splits:
+    if name in collection.splits:
+        raise InputError(f"{field}={text!r}: the source has a split {name!r} already; give its name instead of a share")
+    if not 0 < wanted < total:
+        whole = "slides or subjects, which stay whole" if any(entry.group for entry in entries) else "files"
         raise InputError(
-            f"{field}={text!r}: must be a share that leaves something on both sides of {total} train files, slides or "
-            f"subjects, and the source must have no {name} split (it has {', '.join(collection.splits)})"
+            f"{field}={text!r}: must be a share that leaves something on both sides, and there are {total} {whole}: "
+            f"choose another, add data, or leave {field} out"
         )
     rng = np.random.default_rng(seed)
     if field == "split":

@@ -98,6 +98,9 @@ def test_nothing_to_read_is_said(tmp_path, content):
         list_folder(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         list_folder(tmp_path / "absent")
+    (tmp_path / "slide.svs").write_text("x")
+    with pytest.raises(InputError, match="jaxgan prepare slides"):
+        list_folder(tmp_path)
 
 
 def test_rank_is_guessed_by_format(tmp_path):

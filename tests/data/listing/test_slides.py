@@ -133,6 +133,9 @@ def test_no_tissue_no_slides_and_damage_are_said(tmp_path):
     path = write(tmp_path / "white.tif", np.full((600, 600, 3), 245, np.uint8))
     with pytest.raises(InputError, match="no patch"):
         list_slides(path, Cutting())
+    (large,) = list_slides(path, Cutting(size=700)).splits["train"]
+    with pytest.raises(InputError, match="600x600 is smaller than a patch; lower --size"):
+        large.read()
     (tmp_path / "broken.tif").write_bytes(path.read_bytes()[:2000])
     write(tmp_path / "good.tif", draw()[0])
     bad, *good = list_slides(tmp_path, Cutting(size=64)).splits["train"]

@@ -83,6 +83,8 @@ def test_a_split_of_the_source_is_held_out_by_its_name(scans, tmp_path):
     for wrong in ("train", "val"):
         with pytest.raises(InputError, match="holdout="):
             prepared(scans, tmp_path / "out", holdout=wrong)
+    with pytest.raises(InputError, match="split='0.2': the source has a split 'test' already"):
+        prepared(scans, tmp_path / "out", split="0.2")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_split_of_the_source_is_held_out_by_its_name(scans, tmp_path):
     [
         ({"holdout": "1.5"}, "must be a share"),
         ({"holdout": "nan"}, "must be a share"),
-        ({"holdout": "0.001"}, "must be a share"),
+        ({"holdout": "0.001"}, "must be a share.* files: choose another, add data, or leave holdout out"),
         ({"holdout": "0.2", "group": "patient(\\d+)"}, "finds no subject"),
         ({"holdout": "0.2", "group": "("}, "not a regular expression"),
     ],
