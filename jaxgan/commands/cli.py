@@ -12,7 +12,6 @@ import re
 import resource
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,7 +25,6 @@ MOST_SAMPLES = 1_000_000
 SEEDS = (0, 2**31 - 1)
 # What another process's end makes fail here is noticed a moment before that end is known.
 _SECONDS_TO_HEAR = 5.0
-_SECONDS_OF_THREADS = 1.0
 # What a disk that is full, gone or read-only answers.
 _STORAGE = {
     getattr(errno, name)
@@ -187,11 +185,6 @@ def run(main: Callable[[], int | None]) -> None:
             _leave_job(status, line)
         if line and ending.may_speak():
             print(line, file=sys.stderr)
-    if status and _save_still_waits():
-        ending.remove_scratch()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
     threading.excepthook, sys.unraisablehook, sys.excepthook = hook, unraisable, uncaught
     sys.exit(status)
 
@@ -275,17 +268,6 @@ def _systems_word(error: Exception) -> str | None:
     return None
 
 
-def _save_still_waits() -> bool:
-    """Of a save that failed, Orbax's threads wait for one another for minutes, and at its end Python for them."""
-    threads = [thread for thread in threading.enumerate() if type(thread).__module__.startswith("orbax.")]
-    end = time.monotonic() + _SECONDS_OF_THREADS
-    while alive := any(thread.is_alive() for thread in threads):  # Their `join` raises what they met.
-        if time.monotonic() > end:
-            break
-        time.sleep(0.02)
-    return alive
-
-
 def _is_aftermath(error: BaseException | None) -> bool:
     """What TensorStore's threads meet when the save that they work for has failed; that one has been said."""
     return isinstance(error, RuntimeError) and "Event loop is closed" in str(error)
@@ -305,6 +287,13 @@ def _leave_job(status: int, line: str) -> NoReturn:
     if line and ending.may_speak():
         print(line if job.current.failure is None else f"error: {job.current.failure}", file=sys.stderr)
     job.current.leave()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process without Python's and the libraries' own teardown."""
+    ending.remove_scratch()
+    with contextlib.suppress(OSError):  # Who read it has gone.
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)

@@ -73,7 +73,12 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                create=writable, read_only=not writable, preservation_policy=self._policy
+                create=writable,
+                read_only=not writable,
+                preservation_policy=self._policy,
+                # Else the threads that write wait five minutes, and Python at its end for them, for folders that a
+                # full or read-only disk has refused to the thread that was to make them.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             ),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
         )

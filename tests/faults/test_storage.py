@@ -5,8 +5,10 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
+import numpy as np
 import pytest
 
 from jaxgan.errors import Stopped
@@ -116,6 +118,20 @@ def test_a_refused_checkpoint_is_one_line(tmp_path, monkeypatch, error):
         with pytest.raises(Stopped) as caught:
             checkpoints.save(1, None, {}, None)
     assert "\n" not in str(caught.value) and "(No space left on device)" in str(caught.value)
+
+
+def test_no_thread_is_left_waiting_for_a_folder_that_was_refused(tmp_path, monkeypatch):
+    """Orbax's would wait for five minutes, and a Python that trained for them, at its end."""
+    monkeypatch.setattr(checkpoint, "_named", lambda state: {"array": np.zeros(3, np.float32)})
+    before = set(threading.enumerate())
+    with pytest.raises(Stopped), Checkpoints(tmp_path, writable=True) as checkpoints:
+        (tmp_path / "checkpoints").rmdir()
+        (tmp_path / "checkpoints").write_text("in the way")
+        checkpoints.save(1, None, {}, None)
+    end = time.monotonic() + 30
+    while left := [thread for thread in set(threading.enumerate()) - before if thread.is_alive() and not thread.daemon]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
 
 
 def test_a_log_whose_events_cannot_be_written_says_so_and_does_not_wait_for_ever(tmp_path):
