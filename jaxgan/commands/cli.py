@@ -185,6 +185,8 @@ def run(main: Callable[[], int | None]) -> None:
             _leave_job(status, line)
         if line and ending.may_speak():
             print(line, file=sys.stderr)
+    if ending.raised():  # Inside a library, perhaps, whose teardown then crashes: XLA's did, after the line was said.
+        _leave(status)
     threading.excepthook, sys.unraisablehook, sys.excepthook = hook, unraisable, uncaught
     sys.exit(status)
 

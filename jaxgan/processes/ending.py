@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 # Seconds that the main thread has to end by itself.
@@ -40,7 +41,7 @@ class _State:
     holder: Hold | None = None
     listening = False
     reason: str | None = None  # why the job ends this process
-    raised: str = ""  # what `Terminated` said, once it was raised
+    raised: str = ""  # why the main thread was interrupted, once it was
     deadline: float | None = None
     scratch: set[Path] = set()  # noqa: RUF012  what must not be left behind
     before: list[Callable[[str], Any]] = []  # noqa: RUF012  what is told before the process ends
@@ -99,6 +100,8 @@ def on_signals() -> Iterator[None]:
     _State.said = threading.Lock()
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
     signal.signal(signal.SIGTERM, _raise)
+    if previous[signal.SIGINT] is signal.default_int_handler:  # A shell may have it ignored, in the background.
+        signal.signal(signal.SIGINT, _raise)
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     _State.listening = True
     unraisable = sys.unraisablehook
@@ -118,13 +121,26 @@ def on_signals() -> Iterator[None]:
         os.close(read)
 
 
-def _raise(number: int, frame: Any) -> None:
-    _State.raised = _State.reason or "stopped by SIGTERM"
-    raise Terminated(_State.raised)
+def _raise(number: int, frame: FrameType | None) -> None:
+    line = _State.reason or f"stopped by {signal.Signals(number).name}"
+    if _is_importing(frame):
+        end_now(line)
+    _State.raised = line
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated(line)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, where C code takes exceptions ill.
+
+    What the initialisation of a C extension imports prints the traceback of what it raises, or crashes.
+    """
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def raised() -> str:
-    """What `Terminated` said, if it was raised: what is raised afterwards may be a library's word for it.
+    """Why the main thread was interrupted, if it was: what is raised afterwards may be a library's word for it.
 
     One that is interrupted while it is imported, say, calls that an ImportError.
     """

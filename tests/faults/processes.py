@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 1200
 # Lines of stderr that are no errors; the last two are how the collectives of CPUs greet each other.
 NOTES = re.compile(
-    r"^warning: |: \d+ s so far$|^step \d+ of |^stopping after .*; a second signal|^\w+ lasts$|^\[Gloo\]"
+    r"^warning: |: \d+ s so far$|^ +\d+\.\d s  |^step \d+ of |^stopping after .*; a second signal|^\w+ lasts$|^\[Gloo\]"
     r"|Expected number of connected peer"
 )
 PRESET = {
