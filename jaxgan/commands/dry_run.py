@@ -23,7 +23,9 @@ from jaxgan.gan.step import train_many
 from jaxgan.models import build_critic, build_generator
 
 
-def describe(config: Config, data_dir: str | os.PathLike | None = None, target: str | None = None) -> str:
+def describe(
+    config: Config, data_dir: str | os.PathLike | None = None, target: str | None = None, preset: str = ""
+) -> str:
     """The report of `--dry_run`, as text.
 
     Memory is what XLA reserves for one compiled call: state, temporaries and outputs of one device; a resident dataset
@@ -34,6 +36,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
       data_dir: the data, for the number of classes and samples; None: as many classes as a conditional model needs
         at least (2).
       target: devices that need not be there, e.g. "h100" or "v5e:2x2", to compile for in place of these.
+      preset: what `config` was before settings were changed, by name or file.
 
     Raises:
       InputError: the data or the batch size do not fit, or there is no such target.
@@ -49,7 +52,7 @@ def describe(config: Config, data_dir: str | os.PathLike | None = None, target: 
         from jaxgan.training.preflight import check_fit
 
         dataset = open_data(config, data_dir)
-        check_fit(config, dataset)
+        check_fit(config, dataset, preset)
         num_classes = dataset.num_classes
         size = dataset.nbytes / 2**20
         shape, dtype = list(dataset.shape), dataset.scaling.dtype

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.dry_run:
         from jaxgan.commands.dry_run import describe
 
-        report = describe(config, args.data_dir, args.target)
+        report = describe(config, args.data_dir, args.target, args.config)
         if parallel.is_main_process():
             print(report)
         return 0

@@ -112,7 +112,7 @@ def _train_on(
     track: Sequence[str],
 ) -> None:
     """Trains in the folder, which nobody else may use meanwhile."""
-    evaluator = check_fit(config, dataset)
+    evaluator = check_fit(config, dataset, preset)
     parallel.agree("data", describe_data(dataset))
     with _locked(run_dir) as check_held:
         run = plan_run(config, run_dir, dataset, evaluator, resume)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.config.presets import load_config, title
 from jaxgan.config.timetable import Timetable
 from jaxgan.data.dataset import Dataset
 from jaxgan.errors import InputError, way_out
@@ -18,10 +19,18 @@ from jaxgan.training.schedule import length_of
 
 # Real images shown to the critic in a whole run, below which samples hardly look like anything.
 FEW_IMAGES = 20_000
+# Or less than this share of what the preset would show.
+FEW_OF_PRESET = 0.5
 
 
-def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
-    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted."""
+def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator | None:
+    """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted.
+
+    Args:
+      config: what to train.
+      dataset: the reals.
+      preset: what `config` was before settings were changed, by name or file: says how long a run is meant to be.
+    """
     settings = config.train
     for _, batch_size in Timetable.of(config).layouts:
         parallel.check_batch_size(batch_size, settings.accumulate)
@@ -60,12 +69,12 @@ def check_fit(config: Config, dataset: Dataset) -> Evaluator | None:
             f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
             f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
-    for warning in (*config.warnings(), *_doubts(config, dataset)):
+    for warning in (*config.warnings(), *_doubts(config, dataset, preset)):
         warnings.warn(warning, stacklevel=3)
     return evaluator
 
 
-def _doubts(config: Config, dataset: Dataset) -> list[str]:
+def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
     """What runs, but seldom to anybody's joy."""
     found = []
     steps = len(config.generator.widths)
@@ -81,10 +90,22 @@ def _doubts(config: Config, dataset: Dataset) -> list[str]:
                 f"{len(empty)} of the {dataset.num_classes} classes of {dataset.name} have no image (the first:"
                 f" {dataset.class_names[empty[0]]!r}), yet the generator will be asked for them: renumber the labels"
             )
-    schedule, total = length_of(config, dataset.size)
-    if schedule.images(total) < FEW_IMAGES:
+    shown = _shown(config, dataset)
+    meant = _shown(load_config(preset), dataset) if preset else 0
+    few = ""
+    if shown < FEW_OF_PRESET * meant:
+        few = f"{100 * shown / meant:.2g}% of the {meant:,} that {title(preset)} is made for"
+    elif shown < FEW_IMAGES:  # Also where the preset counts epochs, and the data are few.
+        few = f"few for a GAN (below {FEW_IMAGES:,})"
+    if few:
         found.append(
-            f"the whole run shows the critic {schedule.images(total):,} images, few for a GAN (below {FEW_IMAGES:,}):"
-            " raise config.train.epochs or config.train.iterations"
+            f"the whole run shows the critic {shown:,} images, {few}: raise config.train.epochs or"
+            " config.train.iterations"
         )
     return found
+
+
+def _shown(config: Config, dataset: Dataset) -> int:
+    """Real images that the critic is shown in a whole run."""
+    schedule, total = length_of(config, dataset.size)
+    return schedule.images(total)
