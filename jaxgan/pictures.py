@@ -230,13 +230,17 @@ def labelled_grid(
 
 
 def _columns(counts: np.ndarray, tile: tuple[int, ...]) -> int:
-    """Samples per row that make a grid of classes with so many samples about square."""
+    """Samples per row that make a grid of classes with so many samples about square.
+
+    Of so many that the largest class's last row is about as long as the others: 6 are drawn as 3 and 3, not as 5 and 1.
+    """
 
     def elongation(columns: int) -> float:
         height = sum(math.ceil(count / columns) for count in counts) * tile[0]
         return abs(math.log(height / (columns * tile[1])))
 
-    return min(range(1, int(counts.max(initial=1)) + 1), key=elongation)
+    most = int(counts.max(initial=1))
+    return min((math.ceil(most / rows) for rows in range(most, 0, -1)), key=elongation)
 
 
 def _shortened(text: str, most: int = 20) -> str:

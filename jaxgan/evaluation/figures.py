@@ -12,6 +12,7 @@ from jaxgan.data.scaling import Scaling
 from jaxgan.evaluation.evaluate import Evaluation
 from jaxgan.evaluation.metrics.learning_curve import SHARES
 from jaxgan.evaluation.sources import Source
+from jaxgan.pictures import window_of, windowed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,12 +76,13 @@ def neighbours_figure(evaluation: Evaluation, space: str, training: Source, gene
         chosen = np.array([places[pair["sample"]] for pair in found.pairs[:SHOWN]])
     ours = generated.at(samples[chosen])
     theirs = training.at(evaluation.training.arrays["positions"][found.nearest[chosen]])
+    window = window_of(theirs)  # As in all pictures: a few bright values must not make the rest black.
     pairs = {pair["sample"]: pair for pair in found.pairs or ()}
     figure = _figure(1.2 * len(chosen) + 0.6, 3.4)
     grid = figure.subplots(2, len(chosen), squeeze=False)
     for column, place in enumerate(chosen):
         for row, image in enumerate((ours[column], theirs[column])):
-            grid[row, column].imshow(_shown(image), cmap="gray", vmin=0, vmax=1)
+            grid[row, column].imshow(_shown(windowed(image, window)), cmap="gray", vmin=0, vmax=1)
             grid[row, column].set(xticks=[], yticks=[])
         title, pair = f"{found.distance[place]:.3g}", pairs.get(int(samples[place]))
         if pair is not None:

@@ -293,7 +293,8 @@ def sample_labels(model: TrainedModel, n: int, labels: Sequence[int | str] | Non
     wrong = [label for label in chosen if not 0 <= label < classes]
     if wrong or not chosen:
         names = ", ".join(f"{i}={name}" for i, name in enumerate(model.class_names))
-        raise ArgumentError("labels", wrong or "empty", f" is not valid: the classes are {names}")
+        given = ",".join(map(str, wrong)) or "empty"
+        raise ArgumentError("labels", given, f" is not valid: the classes are {names}")
     return np.resize(np.asarray(chosen, np.int32), n)
 
 

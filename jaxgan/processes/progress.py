@@ -40,7 +40,8 @@ def _with_lines(items: Iterable[Item], what: str, total: int, unit: str) -> Iter
         if done and now - told >= LINE_SECONDS:
             told, rate = now, done / (now - began)
             left = duration((total - done) / rate)
-            print(f"{what}: {done} of {total} {unit}, {rate:.3g} {unit}/s, {left} left", file=sys.stderr, flush=True)
+            units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+            print(f"{what}: {done} of {total} {units}, {rate:.3g} {units}/s, {left} left", file=sys.stderr, flush=True)
         yield item
 
 

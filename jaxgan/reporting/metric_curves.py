@@ -89,7 +89,7 @@ def losses(records: Sequence[Mapping[str, Any]], n_critic: int | None = None) ->
         _draw(axes, epochs, smooth(values, window), colour, style, label=_label(title, window))
         if name == "critic_loss":
             kept = slice(None, None, max(1, len(epochs) // _MARKS))
-            each = f" ({n_critic} critic updates per iteration)" if n_critic else ""
+            each = f" ({n_critic} critic update{'s' if n_critic > 1 else ''} per iteration)" if n_critic else ""
             marks = f"logged critic updates{each}"
             axes.plot(epochs[kept], values[kept], "x", color=colour, markersize=5, alpha=0.7, label=marks)
         else:

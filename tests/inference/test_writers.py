@@ -105,6 +105,8 @@ def test_a_grid_of_classes_has_no_gray_holes():
     assert body.shape[0] == (2 * 14 + 2) + (14 + 2)
     assert (body[16:28, 30:] == 255).all() and (body[32:44, 30:] == 255).all(), "what has no sample is white"
     assert (body == 0).sum() == 7 * 144
+    three = labelled_grid(np.repeat(samples[:3], 6, axis=0), np.repeat([0, 1, 2], 6)).shape
+    assert (three[0] - 6) % 14 == 0 and (three[0] - 6) // 14 in (3, 6), "6 of each of 3 classes leave no hole"
     high, wide, _ = labelled_grid(np.repeat(samples, 20, axis=0), np.repeat(labels, 20)).shape
     assert 0.6 < high / wide < 1.6, "about square by default"
 

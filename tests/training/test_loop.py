@@ -296,7 +296,7 @@ def test_interpolation_starts_and_ends_at_its_latents(whole_run):
     ("arguments", "message"),
     [
         ({"n": 0}, "^n=0 is not valid"),
-        ({"n": 1, "labels": [2]}, r"^labels=\[2\] is not valid: the classes are 0=0, 1=1"),
+        ({"n": 1, "labels": [2]}, r"^labels=2 is not valid: the classes are 0=0, 1=1"),
         ({"n": 1, "truncation": 0.0}, r"^truncation=0\.0 is not valid"),
     ],
 )

@@ -111,4 +111,4 @@ def test_without_a_terminal_what_takes_long_says_so_line_by_line(monkeypatch, ca
     assert list(_with_lines(range(4), "preparing", 4, "image")) == [0, 1, 2, 3]
     lines = capsys.readouterr().err.splitlines()
     # Told at 0 s; at 20 s it is too soon, at 40 s it is time; then at 60 s it is too soon again.
-    assert lines == ["preparing: 2 of 4 image, 0.05 image/s, 40 s left"]
+    assert lines == ["preparing: 2 of 4 images, 0.05 images/s, 40 s left"]
