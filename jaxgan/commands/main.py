@@ -42,6 +42,8 @@ def parser_of(command: str) -> cli.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Runs a sub-command with the arguments that follow it; returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        parser().error(f"give a command: {', '.join(COMMANDS)}")
     chosen = parser().parse_args(arguments[:1])
     module, _ = COMMANDS[chosen.command]
     return importlib.import_module(module).main(arguments[1:])

@@ -20,7 +20,8 @@ def load_config(spec: str) -> Config:
 
     Args:
       spec: a preset's name or a Python file with `get_config`, after a colon the argument to call it with; or a JSON
-        or YAML file of fields, such as a run's own `config.json`. What a file leaves out keeps its default.
+        or YAML file of fields, such as a run's own `config.json`. What a file leaves out is as in the preset that its
+        field `preset` names, or keeps its default.
 
     Raises:
       InputError: no such preset or file, no `get_config` in it, no such variant, or values that do not fit.
@@ -29,7 +30,8 @@ def load_config(spec: str) -> Config:
     if path.suffix != ".py":
         if variant is not None:
             raise InputError(f"--config {path}: a file of values has no variants; leave :{variant} out")
-        return Config.from_record(read_values(path))
+        values = read_values(path)
+        return Config.from_record(values) if "preset" not in values else _on_preset(path, values)
     module = _load(path)
     if not hasattr(module, "get_config"):
         raise InputError(f"--config {spec}: the file does not define get_config()")
@@ -61,6 +63,18 @@ def title(spec: str) -> str:
     """A short name for what `--config` names: `mnist:wgan_gp` for `configs/mnist.py:wgan_gp`."""
     path, variant = find_preset(spec)
     return path.stem + (f":{variant}" if variant else "")
+
+
+def _on_preset(path: Path, values: dict[str, Any]) -> Config:
+    """The preset that a file of values begins with, and its values in place of the preset's."""
+    base = values.pop("preset")
+    if not isinstance(base, str) or find_preset(base)[0].suffix != ".py":
+        raise InputError(f"--config {path}: preset={base!r} is not valid: give a preset's name, as in cell256:small")
+    merged = load_config(base).to_dict()
+    for name, value in values.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = {**merged[name], **value} if both else value
+    return Config.from_dict(merged)
 
 
 def _load(path: Path) -> ModuleType:

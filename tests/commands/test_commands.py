@@ -211,6 +211,14 @@ def test_exit_codes_of_the_shared_runner(capsys):
         assert caught.value.code == status and capsys.readouterr().err == error
 
 
+def test_the_command_alone_names_the_commands(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["jaxgan"])
+    with pytest.raises(SystemExit) as ended:
+        entry_point()
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1 and all(name in error for name in COMMANDS), error
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_the_flags_of_each_command(name, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["jaxgan", name, "--help"])

@@ -1,5 +1,6 @@
 """Presets by bare name, by path and as files of values, from any folder."""
 
+import dataclasses
 import json
 from importlib import metadata
 from pathlib import Path
@@ -47,9 +48,22 @@ def test_yaml_sets_some_fields_and_reads_numbers_as_people_write_them(tmp_path):
     assert config.train.epochs == 5.0 and config.critic == Config().critic
 
 
+def test_a_file_of_values_may_begin_with_a_preset(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: cell256:small\noptimizer: {lr: 1e-4}\nseed: 3\n")
+    config, preset = load_config(str(path)), load_config("cell256:small")
+    assert (config.seed, config.optimizer.lr) == (3, 1e-4)
+    assert config.generator == preset.generator != Config().generator
+    assert dataclasses.replace(config.optimizer, lr=preset.optimizer.lr) == preset.optimizer
+
+
 @pytest.mark.parametrize(
     ("name", "text", "part"),
     [
+        ("x.yaml", "preset: 3", "preset=3 is not valid"),
+        ("x.yaml", "preset: cell256:smal", "did you mean small"),
+        ("x.yaml", "preset: mnist\ntrain: {batchsize: 3}", "did you mean config.train.batch_size"),
+        ("x.yaml", "preset: mnist\ntrain: 3", "config.train=3"),
         ("x.json", "{", "x.json cannot be read"),
         ("x.json", "[1]", "sections with fields"),
         ("x.json", "[" * 100_000, "x.json cannot be read"),

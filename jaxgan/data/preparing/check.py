@@ -92,7 +92,8 @@ def write_preview(dataset: Dataset, path: Path, count: int = 64) -> None:
     """A grid of samples from all over the set, as training sees them; of volumes the three middle planes."""
     picked = np.linspace(0, dataset.size - 1, min(count, dataset.size)).round().astype(int)
     try:
-        write_grid(path, np.asarray(dataset.scaling.decode(dataset.read(picked))), overwrite=True)
+        samples = np.asarray(dataset.scaling.decode(dataset.read(picked)))
+        write_grid(path, samples, overwrite=True, affine=dataset.affine)
     except InputError as error:
         raise InputError(f"{path} cannot be written: {error}; choose another file by --preview") from None
 

@@ -1,12 +1,15 @@
 """`check` finds what is planted, and nothing in a sound set."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.data.dataset import from_arrays
 from jaxgan.data.listing.archives import stack_entries
 from jaxgan.data.listing.collection import Collection
-from jaxgan.data.preparing.check import check
+from jaxgan.data.preparing.check import check, write_preview
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.prepare import Policy, prepare
 from jaxgan.pictures import grid
@@ -42,6 +45,17 @@ def test_a_sound_set_has_no_problems_and_a_preview(tmp_path, shape):
     expected = grid(images.astype(np.float32) / 127.5 - 1)
     picture = np.asarray(Image.open(report.preview)).astype(int)
     np.testing.assert_allclose(picture.reshape(expected.shape), expected.astype(int), atol=1)
+
+
+def test_the_preview_shows_volumes_as_anatomists_see_them(tmp_path):
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    images = noise(2, (9, 10, 11, 1))
+    dataset = dataclasses.replace(from_arrays("x", images), affine=affine)
+    write_preview(dataset, tmp_path / "preview.png")
+    drawn = np.asarray(Image.open(tmp_path / "preview.png"))
+    samples = np.asarray(dataset.scaling.decode(images))
+    np.testing.assert_array_equal(drawn, grid(samples, affine=affine)[..., 0])
+    assert not np.array_equal(drawn, grid(samples)[..., 0])
 
 
 def test_what_is_planted_is_found(tmp_path):
