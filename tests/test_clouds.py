@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from jaxgan import clouds
-from jaxgan.commands import cli, generate
+from jaxgan.commands import flags, generate
 from jaxgan.commands import train as command
 from jaxgan.data.open import open_dataset
 from jaxgan.errors import InputError
@@ -104,7 +104,7 @@ def test_flags_that_write_take_no_address(capsys):
     with pytest.raises(SystemExit):
         generate.parser().parse_args(["--checkpoint", "s3://b/run", "--output_dir", "s3://b/out"])
     assert "s3://b/out: is an address, and this must be a local path" in capsys.readouterr().err
-    assert cli.source("s3://b/run") == "s3://b/run"
+    assert flags.source("s3://b/run") == "s3://b/run"
 
 
 def test_a_checkpoint_is_whole_when_its_marker_is_there(store, tmp_path):

@@ -9,8 +9,8 @@ import jaxgan
 
 PACKAGE = Path(__file__).parents[1] / "jaxgan"
 
-# Each room (or module at the root) may import those named here, and its own modules. `commands.cli`, the parser and the
-# exit codes, lies at the ground: what is run with `python -m` needs it too.
+# Each room (or module at the root) may import those named here, and its own modules. `commands.cli`, the exit
+# codes, and `commands.flags`, the parser, lie at the ground: what is run with `python -m` needs them too.
 ALLOWED = {
     "errors": set(),
     "processes": {"errors"},
@@ -19,6 +19,7 @@ ALLOWED = {
     "pictures": {"errors", "files"},
     "parallel": {"errors", "processes"},
     "cli": {"errors", "processes"},
+    "flags": {"errors"},
     "config": {"errors"},
     "ops": set(),
     "augment": {"config", "errors"},
@@ -51,7 +52,7 @@ def dotted(path):
 
 
 def room(name):
-    return "cli" if name == "commands.cli" else name.split(".")[0]
+    return name.removeprefix("commands.") if name in ("commands.cli", "commands.flags") else name.split(".")[0]
 
 
 def resolve(name):

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.commands.main import COMMANDS, parser_of
 from jaxgan.config import Config
 from jaxgan.config.fields import sections
@@ -93,7 +93,7 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _usage(parser: cli.ArgumentParser | argparse.ArgumentParser) -> list[str]:
+def _usage(parser: flags.ArgumentParser | argparse.ArgumentParser) -> list[str]:
     usage = parser.format_usage().removeprefix("usage: ").strip()
     return ["```text\n" + re.sub(r"\n\s+", "\n    ", usage) + "\n```"]
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgan.benchmark.workload import best_seconds, num_classes
-from jaxgan.commands import cli
+from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
 from jaxgan.models import build_critic
@@ -101,7 +101,7 @@ def _name(scheme: Columns | Minimal) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one line a layer."""
-    parser = cli.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
+    parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
     args = parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.benchmark import quality_row
-from jaxgan.commands import cli
+from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.overrides import override
 from jaxgan.config.presets import load_config
@@ -134,7 +134,7 @@ def draw(output: Path, results: dict[str, list[dict[str, Any]]]) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is missing and writes table, JSON and picture."""
-    parser = cli.ArgumentParser(prog="python -m jaxgan.benchmark.quality", description=__doc__)
+    parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.quality", description=__doc__)
     add = parser.add_argument
     add("--data", required=True, help="a prepared dataset or a raw source, as for train --data_dir")
     add("--row", action="append", required=True, metavar="'NAME = PRESET'", help="may be given several times")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.commands import cli
+from jaxgan.commands import cli, flags
 from jaxgan.data.listing.slides import Slide
 from jaxgan.data.readers import SUFFIXES, read_file, suffix_of
 from jaxgan.errors import InputError
@@ -59,7 +59,7 @@ def split_crops(paths: Sequence[Path], side: int) -> dict[str, np.ndarray]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the archive and says what is in it."""
-    parser = cli.ArgumentParser(prog="python -m jaxgan.benchmark.quality_crops", description=__doc__)
+    parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.quality_crops", description=__doc__)
     parser.add_argument("--source", required=True, help="folder of slides (.svs) and 8-bit RGB images, searched whole")
     parser.add_argument("--side", type=int, default=64, help="of a crop (default: 64)")
     parser.add_argument("--output", required=True, metavar="FILE.npz", help="in MedMNIST's schema, without labels")

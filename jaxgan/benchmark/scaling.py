@@ -24,7 +24,7 @@ from jaxgan import parallel
 from jaxgan.benchmark.products import products, roofline_seconds
 from jaxgan.benchmark.targets import CHIPS, stay_on_host
 from jaxgan.benchmark.workload import ALL, num_classes, with_options
-from jaxgan.commands import cli
+from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config, title
 from jaxgan.gan.build import build_gan
@@ -133,7 +133,7 @@ def row(name: str, config: Config, chip: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
-    parser = cli.ArgumentParser(prog="python -m jaxgan.benchmark.scaling", description=__doc__)
+    parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.scaling", description=__doc__)
     add = parser.add_argument
     add("--target", choices=LINKS, default="h100", help="which devices (default: h100)")
     add("--config", default="all", metavar="PRESET|all", help="preset[:variant], or all (default)")

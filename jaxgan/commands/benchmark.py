@@ -28,7 +28,7 @@ from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
 from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.benchmark.torch_modes import MODES
 from jaxgan.benchmark.workload import ALL, PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.config.presets import load_config, title
 from jaxgan.config.schema import Config
 from jaxgan.errors import InputError, way_out
@@ -41,18 +41,18 @@ _ROUNDS = 5
 _MINUTES = 90.0
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("benchmark"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("benchmark"), description=__doc__)
     add = own.add_argument
     add(
         "--config",
         required=True,
-        type=cli.path,
+        type=flags.path,
         metavar="PRESET|all",
         help="preset[:variant], a file of your own, or all",
     )
-    add("--batch_size", type=cli.whole(1, 100_000), help="samples a device (default: the preset's)")
+    add("--batch_size", type=flags.whole(1, 100_000), help="samples a device (default: the preset's)")
     add("--precision", default="float32", help="float32, bfloat16, or both with a comma")
     add("--devices", default="1", metavar="N[,N]", help="numbers of devices (default: 1)")
     add(
@@ -60,13 +60,13 @@ def parser() -> cli.ArgumentParser:
         metavar="plain,torch,...",
         help=f"time the same work otherwise, interleaved: any of {', '.join(COMPARISONS)}",
     )
-    add("--seconds", type=cli.finite, default=20.0, help="time for each row, about (default: 20)")
+    add("--seconds", type=flags.finite, default=20.0, help="time for each row, about (default: 20)")
     add(
         "--target",
         metavar="h100[:N]|a100[:N]|v5e:2x2|...",
         help="time nothing: compile for devices that need not be there, and print a table of what the programs hold",
     )
-    add("--output", type=cli.path, metavar="FILE.json", help="write the report there")
+    add("--output", type=flags.path, metavar="FILE.json", help="write the report there")
     return own
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.config import presets
 from jaxgan.config.preset_files import preset_files
 from jaxgan.config.schema import Config
@@ -24,9 +24,9 @@ SHELLS = ("bash", "zsh", "fish")
 _AFTER = {"bash": "\nCOMP_WORDBREAKS=${COMP_WORDBREAKS//:}\n"}
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("completion"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("completion"), description=__doc__)
     own.add_argument("shell", choices=SHELLS, help="which shell")
     return own
 
@@ -68,7 +68,7 @@ def _complete_values(own: argparse.ArgumentParser, files: dict) -> None:
                 _complete_values(kind, files)
         elif action.dest == "config" and action.option_strings:
             action.choices = preset_names()
-        elif action.type in (cli.path, cli.source):
+        elif action.type in (flags.path, flags.source):
             action.complete = files  # type: ignore[attr-defined]
         action.help = None  # Prose that shells would have to quote: the flags' names say enough.
 

@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from jaxgan import files
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.commands.compilation_cache import use_compilation_cache
 from jaxgan.commands.evaluation_task import Task, of_checkpoint, of_folders
 from jaxgan.commands.report import redraw
@@ -42,28 +42,35 @@ CARD_DRAWS = 50
 NOT_ON_CARD = ("learning_curve",)
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("evaluate"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("evaluate"), description=__doc__)
     add = own.add_argument
-    add("--checkpoint", type=cli.source, metavar="RUN", help="a run, one of its checkpoints, or an exported generator")
-    add("--step", type=cli.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
-    add("--config", type=cli.path, metavar="PRESET", help="your preset file, where it adds networks, losses or metrics")
-    add("--data_dir", type=cli.source, metavar="DIR", help="the run's data (default: where it found them)")
+    add(
+        "--checkpoint", type=flags.source, metavar="RUN", help="a run, one of its checkpoints, or an exported generator"
+    )
+    add("--step", type=flags.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add(
+        "--config",
+        type=flags.path,
+        metavar="PRESET",
+        help="your preset file, where it adds networks, losses or metrics",
+    )
+    add("--data_dir", type=flags.source, metavar="DIR", help="the run's data (default: where it found them)")
     add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
     add(
         "--num_samples",
-        type=cli.whole(2, cli.MOST_SAMPLES),
+        type=flags.whole(2, flags.MOST_SAMPLES),
         metavar="N",
         help="default: as many as the data, 1000 to 10000",
     )
-    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of the latents (default: 0)")
-    add("--truncation", type=cli.finite, metavar="T", help="cut latents off at +-T")
-    add("--real", type=cli.path, metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
-    add("--generated", type=cli.path, metavar="DIR", help="folder (or npz, npy) of any model's images")
+    add("--seed", type=flags.whole(*flags.SEEDS), default=0, help="of the latents (default: 0)")
+    add("--truncation", type=flags.finite, metavar="T", help="cut latents off at +-T")
+    add("--real", type=flags.path, metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
+    add("--generated", type=flags.path, metavar="DIR", help="folder (or npz, npy) of any model's images")
     add("--value_range", metavar="LOW,HIGH", help="of the stored values (default: of the integer type)")
     add("--generated_range", metavar="LOW,HIGH", help="of the generated ones, when it is another")
-    add("--heldout", type=cli.path, metavar="DIR", help="reals that were never trained on (default: the data's own)")
+    add("--heldout", type=flags.path, metavar="DIR", help="reals that were never trained on (default: the data's own)")
     add(
         "--metrics",
         metavar="A,B,...",
@@ -75,8 +82,8 @@ def parser() -> cli.ArgumentParser:
         metavar="N",
         help=f"95%% intervals by N draws (default: 0, none; --card: {CARD_DRAWS})",
     )
-    add("--inception_weights", type=cli.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
-    add("--output", type=cli.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
+    add("--inception_weights", type=flags.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
+    add("--output", type=flags.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
     add("--card", action="store_true", help="write model_card.md into RUN, or beside the JSON file")
     add("--intended_use", default="", metavar="TEXT", help="for the card: what the samples are meant for")
     add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
@@ -85,7 +92,7 @@ def parser() -> cli.ArgumentParser:
 
 
 def _draws(text: str) -> int:
-    return 0 if text == "0" else cli.whole(FEWEST_DRAWS, 100_000)(text)
+    return 0 if text == "0" else flags.whole(FEWEST_DRAWS, 100_000)(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

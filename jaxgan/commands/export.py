@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("export"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("export"), description=__doc__)
     add = own.add_argument
-    cli.add_model_flags(own)
-    add("--output", required=True, type=cli.path, help="folder for the files; it must not hold any")
+    flags.add_model_flags(own)
+    add("--output", required=True, type=flags.path, help="folder for the files; it must not hold any")
     add("--overwrite", action="store_true", help="replace files that exist")
     add("--half", action="store_true", help="round the parameters to float16: half the size, nearly the same samples")
     add("--no_program", action="store_true", help="leave out the program and its loader: for jaxgan alone")

@@ -16,32 +16,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan import clouds
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.errors import InputError
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
     from jaxgan.inference.formats import FORMATS
 
-    own = cli.ArgumentParser(prog=cli.program("generate"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("generate"), description=__doc__)
     add = own.add_argument
-    cli.add_model_flags(own)
+    flags.add_model_flags(own)
     add(
         "--output_dir",
-        type=cli.path,
+        type=flags.path,
         help="folder for the files (default: CHECKPOINT/generated/<time>; of an export"
         " generated/<name>-<time> in the current folder)",
     )
-    add("--num_samples", type=cli.whole(1, cli.MOST_SAMPLES), default=25, help="how many (default: 25)")
+    add("--num_samples", type=flags.whole(1, flags.MOST_SAMPLES), default=25, help="how many (default: 25)")
     add(
         "--labels", metavar="A,B", help="classes to make, by name or number, in turn (default: all; conditional models)"
     )
-    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of the latents (default: 0)")
-    add("--truncation", type=cli.finite, metavar="T", help="cut latents off at +-T: less variety, fewer odd ones")
+    add("--seed", type=flags.whole(*flags.SEEDS), default=0, help="of the latents (default: 0)")
+    add("--truncation", type=flags.finite, metavar="T", help="cut latents off at +-T: less variety, fewer odd ones")
     add("--interpolate", action="store_true", help="go from one latent to another instead")
     add(
-        "--num_steps", type=cli.whole(2, cli.MOST_SAMPLES), default=10, help="samples of an interpolation (default: 10)"
+        "--num_steps",
+        type=flags.whole(2, flags.MOST_SAMPLES),
+        default=10,
+        help="samples of an interpolation (default: 10)",
     )
     add("--linear", action="store_true", help="interpolate along a straight line (default: great circle)")
     add("--formats", default="grid,npy", help=f"any of {','.join(FORMATS)} (default: grid,npy)")

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 
 # Seconds that the others have to hear of a failure and to end by themselves, with a line that says so; and, once they
 # were told by SIGTERM, to save and end.
@@ -25,11 +25,11 @@ OWN_WORDS = 15.0
 GRACE = 60.0
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    usage = f"{cli.program('launch')} --num_processes N -- COMMAND [flags]"
-    own = cli.ArgumentParser(prog=cli.program("launch"), description=__doc__, usage=usage)
-    own.add_argument("--num_processes", required=True, type=cli.whole(1, 256), metavar="N", help="how many")
+    usage = f"{flags.program('launch')} --num_processes N -- COMMAND [flags]"
+    own = flags.ArgumentParser(prog=flags.program("launch"), description=__doc__, usage=usage)
+    own.add_argument("--num_processes", required=True, type=flags.whole(1, 256), metavar="N", help="how many")
     own.add_argument("command", nargs="+", metavar="COMMAND", help="what each does, as after `jaxgan`")
     return own
 

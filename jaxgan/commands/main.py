@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import jaxgan
-from jaxgan.commands import cli
+from jaxgan.commands import cli, flags
 
 # By name: the module, with its `main(arguments)`, and what the command does.
 COMMANDS = {
@@ -24,17 +24,17 @@ COMMANDS = {
 }
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The command's own flags; those of a sub-command are its own."""
     table = "\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items())
     description = f"{jaxgan.__doc__}\n\ncommands:\n{table}\n\n`jaxgan COMMAND --help` describes one."
-    own = cli.ArgumentParser(prog="jaxgan", description=description, usage="jaxgan COMMAND [flags]")
+    own = flags.ArgumentParser(prog="jaxgan", description=description, usage="jaxgan COMMAND [flags]")
     own.add_argument("--version", action="version", version=f"jaxgan {jaxgan.__version__}")
     own.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands above")
     return own
 
 
-def parser_of(command: str) -> cli.ArgumentParser:
+def parser_of(command: str) -> flags.ArgumentParser:
     """The flags of one of `COMMANDS`."""
     return importlib.import_module(COMMANDS[command][0]).parser()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan import clouds
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.data.listing import medmnist, panda
 from jaxgan.data.listing.archives import list_idx, list_npz
 from jaxgan.data.listing.bids import list_bids
@@ -42,25 +42,27 @@ KINDS = {
 }
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags of every kind of source, and of the check."""
-    own = cli.ArgumentParser(prog=cli.program("prepare"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("prepare"), description=__doc__)
     kinds = own.add_subparsers(dest="kind", required=True, metavar="KIND")
     for kind, about in KINDS.items():
         _add_flags(kinds.add_parser(kind, help=about, description=about), kind)
     check = kinds.add_parser("check", help="look a prepared dataset through")
-    check.add_argument("--data_dir", required=True, type=cli.path, help="folder of prepared datasets")
+    check.add_argument("--data_dir", required=True, type=flags.path, help="folder of prepared datasets")
     check.add_argument("--name", help="one of them; default: all")
-    check.add_argument("--preview", type=cli.path, help="file for the picture; default: preview.png in the dataset")
+    check.add_argument("--preview", type=flags.path, help="file for the picture; default: preview.png in the dataset")
     return own
 
 
-def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
+def _add_flags(own: flags.ArgumentParser, kind: str) -> None:
     add = own.add_argument
-    add("--source", required=True, type=cli.source, help="file or folder, also s3://... or gs://...")
-    add("--data_dir", required=True, type=cli.path, help="folder of prepared datasets")
+    add("--source", required=True, type=flags.source, help="file or folder, also s3://... or gs://...")
+    add("--data_dir", required=True, type=flags.path, help="folder of prepared datasets")
     add("--name", help="of the dataset; default: from the source")
-    add("--size", type=cli.whole(1, 16_384), default=256 if kind == "slides" else None, help="pixels along every axis")
+    add(
+        "--size", type=flags.whole(1, 16_384), default=256 if kind == "slides" else None, help="pixels along every axis"
+    )
     add("--channels", type=int, choices=(1, 3), help="1: gray (ITU-R 601 luma), 3: colour; default: as they are")
     add("--split", help='share held out as "test", or the names of the splits to keep, with commas')
     add("--holdout", default="", help="share, or split, that is never trained on and that evaluation compares with")
@@ -70,12 +72,12 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
         help="column of the subject in the table --labels, or regular expression of it in a name: no subject comes on"
         " both sides",
     )
-    add("--seed", type=cli.whole(*cli.SEEDS), default=0, help="of every random choice")
-    add("--max_rejected", type=cli.finite, default=0.01, help="largest share of unusable images")
+    add("--seed", type=flags.whole(*flags.SEEDS), default=0, help="of every random choice")
+    add("--max_rejected", type=flags.finite, default=0.01, help="largest share of unusable images")
     add("--scaling", choices=POLICIES, help="default: range for uint8, else minmax over the whole set")
-    add("--low", type=cli.finite, help="value that becomes -1, with --scaling fixed")
-    add("--high", type=cli.finite, help="value that becomes +1, with --scaling fixed")
-    add("--percentiles", type=cli.finite, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
+    add("--low", type=flags.finite, help="value that becomes -1, with --scaling fixed")
+    add("--high", type=flags.finite, help="value that becomes +1, with --scaling fixed")
+    add("--percentiles", type=flags.finite, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
     add(
         "--nodata",
         type=float,
@@ -86,11 +88,11 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
     add("--labelled", action="store_true", default=None, help="classes, or an error")
     add("--quiet", action="store_true", help="no progress bar")
     if kind == "slides":
-        add("--level", type=cli.whole(0, 100), help="pyramid level, 0 the finest; default 0")
-        add("--mpp", type=cli.finite, help="micrometres a pixel, instead of --level")
-        add("--overlap", type=cli.finite, default=0.0, help="share of its side that a patch shares with the next")
-        add("--min_tissue", type=cli.finite, default=0.5, help="smallest share of tissue in a patch")
-        add("--max_patches", type=cli.whole(1, 10**9), help="of all slides together")
+        add("--level", type=flags.whole(0, 100), help="pyramid level, 0 the finest; default 0")
+        add("--mpp", type=flags.finite, help="micrometres a pixel, instead of --level")
+        add("--overlap", type=flags.finite, default=0.0, help="share of its side that a patch shares with the next")
+        add("--min_tissue", type=flags.finite, default=0.5, help="smallest share of tissue in a patch")
+        add("--max_patches", type=flags.whole(1, 10**9), help="of all slides together")
     else:
         add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
         if kind == "volumes":
@@ -98,11 +100,11 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
             add("--suffix", default="T1w", help="with --bids, of the volumes to take: T1w, T2w, ... (default: T1w)")
             add("--spacing", help="in mm, auto (one for all, by which the largest fits --size) or none; default: auto")
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
-        add("--pad_value", type=cli.finite, help="value of padding; default: the image's background")
+        add("--pad_value", type=flags.finite, help="value of padding; default: the image's background")
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")
         add("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
     if kind in ("folder", "volumes", "slides"):
-        add("--labels", type=cli.path, help="CSV table: file name, class")
+        add("--labels", type=flags.path, help="CSV table: file name, class")
         add("--label_column", help="of the table; default: its second. With --bids, of participants.tsv")
     if kind in ("folder", "slides"):
         add("--stain_normalise", action="store_true", help="bring H&E stains to one appearance (Macenko)")
@@ -113,42 +115,42 @@ def _add_flags(own: cli.ArgumentParser, kind: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prepares, or checks; returns the exit status."""
     own = parser()
-    flags = vars(own.parse_args(arguments))
-    kind = flags.pop("kind")
-    if flags["name"] is not None and not flags["name"]:
+    given = vars(own.parse_args(arguments))
+    kind = given.pop("kind")
+    if given["name"] is not None and not given["name"]:
         own.error("--name is empty: give the dataset a name, or leave the flag out")
     if kind == "check":
         wrong = False
-        for _, report in check_prepared(flags["data_dir"], flags["name"], flags["preview"]):
+        for _, report in check_prepared(given["data_dir"], given["name"], given["preview"]):
             print("\n".join((*report.lines, *(f"WRONG: {problem}" for problem in report.problems))))
             wrong = wrong or bool(report.problems)
         return int(wrong)
-    bids = flags["suffix"] if flags.get("bids") else None
-    if bids is not None and flags["labels"] is not None:
+    bids = given["suffix"] if given.get("bids") else None
+    if bids is not None and given["labels"] is not None:
         own.error("--labels does not go with --bids: name a column of participants.tsv with --label_column")
-    own_table = bids is not None or (kind == "slides" and panda.is_archive(Path(flags["source"])))
-    if flags.get("label_column") is not None and flags.get("labels") is None and not own_table:
+    own_table = bids is not None or (kind == "slides" and panda.is_archive(Path(given["source"])))
+    if given.get("label_column") is not None and given.get("labels") is None and not own_table:
         own.error("--label_column names a column of the table --labels, which is missing: give both")
 
     def take(record: type) -> Any:
         """The record with the fields that have a flag here and were given or have a default."""
         names = [field.name for field in dataclasses.fields(record)]
-        return record(**{name: flags[name] for name in names if flags.get(name) is not None})
+        return record(**{name: given[name] for name in names if given.get(name) is not None})
 
     folder = prepare_source(
         kind,
-        flags["source"],
-        flags["data_dir"],
-        name=flags["name"],
-        labelled=flags.get("labelled"),
-        label_table=flags.get("labels"),
-        label_column=flags.get("label_column"),
-        spatial_rank=flags.get("spatial_rank"),
+        given["source"],
+        given["data_dir"],
+        name=given["name"],
+        labelled=given.get("labelled"),
+        label_table=given.get("labels"),
+        label_column=given.get("label_column"),
+        spatial_rank=given.get("spatial_rank"),
         bids=bids,
         conversion=take(Conversion),
         policy=take(Policy),
         cutting=take(Cutting) if kind == "slides" else None,
-        progress=not flags["quiet"],
+        progress=not given["quiet"],
     )
     print(summary(folder))
     return 0

@@ -14,16 +14,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.errors import InputError
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("report"), description=__doc__)
-    own.add_argument("runs", nargs="+", type=cli.path, metavar="RUN", help="folder of a run")
+    own = flags.ArgumentParser(prog=flags.program("report"), description=__doc__)
+    own.add_argument("runs", nargs="+", type=flags.path, metavar="RUN", help="folder of a run")
     own.add_argument(
-        "--output", type=cli.path, metavar="FILE.html", help="the comparison of several runs (default: comparison.html)"
+        "--output",
+        type=flags.path,
+        metavar="FILE.html",
+        help="the comparison of several runs (default: comparison.html)",
     )
     own.add_argument("--overwrite", action="store_true", help="let --output replace a file that is no such page")
     return own

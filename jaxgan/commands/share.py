@@ -15,16 +15,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.errors import library
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags."""
-    own = cli.ArgumentParser(prog=cli.program("share"), description=__doc__)
+    own = flags.ArgumentParser(prog=flags.program("share"), description=__doc__)
     add = own.add_argument
-    cli.add_model_flags(own)
-    add("--output", type=cli.path, help="folder for the files; it must not hold any")
+    flags.add_model_flags(own)
+    add("--output", type=flags.path, help="folder for the files; it must not hold any")
     add("--to", metavar="hf://ORGANISATION/NAME", help="upload there; needs the extra hub and 'hf auth login'")
     add("--public", action="store_true", help="make a new repository public")
     add("--license", default="", help="of the model, as the hub writes it: cc-by-4.0, mit, ...")

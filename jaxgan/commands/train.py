@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan import clouds
-from jaxgan.commands import cli
+from jaxgan.commands import flags
 from jaxgan.config import Config, presets
 from jaxgan.config.fields import describe_fields
 from jaxgan.config.overrides import override
@@ -26,30 +26,30 @@ from jaxgan.errors import InputError
 from jaxgan.processes.cluster import find_place
 
 
-def parser() -> cli.ArgumentParser:
+def parser() -> flags.ArgumentParser:
     """The flags; what they leave over are overrides of config fields."""
-    own = cli.ArgumentParser(prog=cli.program("train"), description=__doc__, epilog=describe_fields())
+    own = flags.ArgumentParser(prog=flags.program("train"), description=__doc__, epilog=describe_fields())
     add = own.add_argument
     add(
         "--config",
         required=True,
-        type=cli.path,
+        type=flags.path,
         metavar="PRESET",
         help="mnist, mnist:wgan_gp, ..., or a .py, .json or .yaml file",
     )
     add(
         "--data_dir",
-        type=cli.source,
+        type=flags.source,
         help="prepared dataset, raw images or archives, also s3://... or gs://..., or 'demo' (5,000 digits)",
     )
     add(
         "--workdir",
-        type=cli.source,
+        type=flags.source,
         help="folder of the run, also s3://... or gs://... (default: runs/<preset>-<time>)",
     )
     add(
         "--resume",
-        type=cli.source,
+        type=flags.source,
         default="auto",
         metavar="auto|never|CHECKPOINT",
         help="auto: go on with the newest checkpoint in --workdir, if any; never: refuse a folder that holds a run;"
@@ -62,7 +62,7 @@ def parser() -> cli.ArgumentParser:
         help="with --dry_run: compile for devices that need not be there, and print memory, work and calls",
     )
     add("--track", default="", metavar="wandb,mlflow", help="tell these trackers of the run, besides its own folder")
-    add("--augment_preview", type=cli.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")
+    add("--augment_preview", type=flags.path, metavar="FILE.png", help="draw augmented reals there, and train nothing")
     return own
 
 
