@@ -7,15 +7,17 @@ import tracemalloc
 import zipfile
 import zlib
 
+import imagecodecs
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jaxgan.commands.prepare_data import read_labels
 from jaxgan.data.listing.collection import list_folder
 from jaxgan.data.open import identifier
-from jaxgan.data.readers import arrays, decoded, read_file
+from jaxgan.data.readers import arrays, decoded, idx, read_file
 from jaxgan.data.readers.decoded import take_alpha
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files, temporary_folder
@@ -96,6 +98,29 @@ def test_nifti_bombs_are_bounded(tmp_path):
     struct.pack_into("<f", content, 112, 2.0)
     (tmp_path / "slope.nii").write_bytes(content)
     refused(tmp_path / "slope.nii", 3, match="above the limit")
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+def test_strips_that_unpack_to_more_than_they_are_stop_there(tmp_path, compression):
+    encode = {"zlib": imagecodecs.zlib_encode, "zstd": imagecodecs.zstd_encode}[compression]
+    path, strips = tmp_path / "a.tif", iter([bytes(encode(bytes(100 * MIB)))])
+    tifffile.imwrite(path, strips, shape=(16, 16), dtype=np.uint8, compression=compression, rowsperstrip=16)
+    # By the decoder, which is given no more room than the strip claims.
+    refused(path, match=r"cannot be read as a TIFF \((Deflate|Zlib|Zstd)Error")
+
+
+def test_idx_bombs_are_bounded(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    with gzip.open(path, "wb", compresslevel=1) as stream:
+        stream.write(bytes([0, 0, 8, 3]) + struct.pack(">III", 1, 28, 28))
+        for _ in range(300):
+            stream.write(bytes(10**6))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="longer"):
+        idx.read(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * MIB
 
 
 def test_npz_bombs_are_bounded(tmp_path, monkeypatch):
