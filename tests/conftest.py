@@ -6,8 +6,11 @@ import tempfile
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile many small programs and run each once or twice: unoptimised code is three times sooner there.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+# Tests compile many small programs and run each once or twice: unoptimised code is three times sooner there, and XLA's
+# older code for fusions takes half the time of the newer.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 # Tests build the same small programs again and again: they share a cache of their own, not the user's. The workers of
 # pytest-xdist and the commands that tests start inherit the variables.
 if "JAXGAN_TEST_CACHE" not in os.environ:
