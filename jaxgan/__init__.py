@@ -22,7 +22,8 @@ __all__ = ["__version__", *_PUBLIC]
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    # With what Python itself looks for, and without what this file imports.
+    return sorted([*(name for name in globals() if name.startswith("__")), *_PUBLIC])
 
 
 def __getattr__(name: str) -> Any:

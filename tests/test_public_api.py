@@ -12,6 +12,7 @@ from jaxgan.training.resume import find_resume_point
 def test_dir_shows_the_public_names():
     assert {"train", "load_trained_model", "generate_samples", "Config", "__version__"} <= set(dir(jaxgan))
     assert set(jaxgan.__all__) <= set(dir(jaxgan))
+    assert not {"Any", "annotations", "importlib"} & set(dir(jaxgan)), "what is for users alone"
 
 
 @pytest.mark.parametrize(

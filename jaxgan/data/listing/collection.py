@@ -77,6 +77,11 @@ def list_folder(
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds the images")
+    if labels is None and labelled is not False and (root / "dataset_description.json").is_file():
+        raise InputError(
+            f"{root}: is a BIDS dataset, whose folders are subjects and no classes; prepare it by 'jaxgan prepare "
+            "volumes --bids', or without classes (--unlabelled, or config.data.labelled=False)"
+        )
     files: list[Path] = []
     ignored: list[tuple[str, str]] = []
     for path in walk(root, ignored):

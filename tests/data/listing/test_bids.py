@@ -6,6 +6,7 @@ import pytest
 
 from jaxgan.commands import prepare_data
 from jaxgan.data.listing.bids import list_bids
+from jaxgan.data.listing.collection import list_folder
 from jaxgan.data.preparing.prepared import find_prepared, open_prepared
 from jaxgan.errors import InputError
 
@@ -83,6 +84,13 @@ def test_no_subject_is_on_both_sides(root, tmp_path, seed):
         f"sub-{i:02d}" for i in range(1, 6)
     }
     assert open_prepared(folder).class_names == ("control", "patient")
+
+
+def test_subjects_are_not_taken_for_classes(root):
+    (root / "dataset_description.json").write_text("{}")
+    with pytest.raises(InputError, match="is a BIDS dataset.*prepare volumes --bids"):
+        list_folder(root, spatial_rank=3)
+    assert not list_folder(root, labelled=False, spatial_rank=3).class_names
 
 
 def test_flags_that_do_not_fit(root, tmp_path, capsys):
