@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from tests.faults.processes import EVALUATE, FAILING, PRESET, ROOT, TERM, Comman
 
 # What a main thread does while the signal comes, and the lines that the process ends with.
 BODY = """
-import sys, time, threading
+import signal, sys, time, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell has it ignored, in the background.
 from pathlib import Path
 from jaxgan.processes import ending
 from jaxgan.commands import cli
@@ -73,6 +75,18 @@ def test_a_signal_ends_with_one_line_and_without_temporary_files(tmp_path, work)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1 and errors.count("\n") == 1 and errors.startswith("error: stopped by "), errors
     assert time.monotonic() - begun < 10 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [(f"{READY}; time.sleep(60)", "interrupted\n"), (NATIVE, "error: stopped by SIGINT\n")],
+    ids=["python", "native"],
+)
+def test_ctrl_c_does_too(tmp_path, work, line):
+    process = run_body(tmp_path, work)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (1, line) and not list(tmp_path.iterdir())
 
 
 def test_work_worth_saving_is_named_and_a_second_signal_ends_at_once(tmp_path):
