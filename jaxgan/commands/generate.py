@@ -55,6 +55,7 @@ def parser() -> flags.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Samples, and names the files."""
     args = parser().parse_args(arguments)
+    _formats(args)  # What is wrong in the flags alone is said before JAX is imported.
 
     from jaxgan.commands.compilation_cache import use_compilation_cache
     from jaxgan.config.presets import load_config
@@ -81,7 +82,7 @@ def generate_files(args: Namespace) -> list[Path]:
       InputError: anything given does not fit; nothing is written then.
     """
     from jaxgan.files import check_targets
-    from jaxgan.inference.formats import check_formats, check_shape, file_names
+    from jaxgan.inference.formats import check_shape, file_names
     from jaxgan.inference.trained_model import (
         generate_interpolation,
         generate_samples,
@@ -92,10 +93,7 @@ def generate_files(args: Namespace) -> list[Path]:
     from jaxgan.inference.writers import write_samples
     from jaxgan.reporting.run_figures import interpolation_strip
 
-    formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
-    check_formats(formats)
-    if args.truncation is not None and args.interpolate:
-        raise InputError("--truncation does not go with --interpolate: leave one out")
+    formats = _formats(args)
     model = load_trained_model(args.checkpoint, args.step)
     check_shape(formats, model.config.data.shape)
     labels = None if args.labels is None else label_numbers(args.labels.split(","), model.class_names)
@@ -143,3 +141,14 @@ def generate_files(args: Namespace) -> list[Path]:
             class_names=model.class_names,
         )
     return [interpolation_strip(path, samples) for path in drawn] + written
+
+
+def _formats(args: Namespace) -> list[str]:
+    """The formats, each once; raises `InputError` for flags that are wrong whatever the checkpoint is."""
+    from jaxgan.inference.formats import check_formats
+
+    formats = list(dict.fromkeys(name for name in args.formats.split(",") if name))
+    check_formats(formats)
+    if args.truncation is not None and args.interpolate:
+        raise InputError("--truncation does not go with --interpolate: leave one out")
+    return formats

@@ -70,7 +70,7 @@ def find_resume_point(run_dir: Path, resume: str) -> ResumePoint:
         raise ArgumentError("workdir", run_dir, f" cannot be read: {error.strerror}") from None
     if resume == "never":
         if occupied:
-            raise ArgumentError("workdir", run_dir, " holds a run: choose another, or resume=auto to go on with it")
+            raise ArgumentError("workdir", run_dir, " holds a run: choose another, or go on with it by resume auto")
         return ResumePoint()
     if resume == "auto":
         return read_point(run_dir, None) if here else ResumePoint()

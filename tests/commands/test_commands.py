@@ -165,6 +165,7 @@ def test_what_cannot_be_written_is_said_before_the_sampling(run, extra, tmp_path
 @pytest.mark.parametrize("extra", [["--formats", "tif"], ["--interpolate", "--truncation", "1"]])
 def test_wrong_flags_are_said_before_anything_is_loaded(extra, tmp_path, capsys, monkeypatch):
     arguments = ["--checkpoint", tmp_path / "none", "--output_dir", tmp_path, *extra]
+    monkeypatch.setitem(sys.modules, "jaxgan.inference.trained_model", None)  # Its import would fail.
     status, error = in_process("generate", arguments, capsys, monkeypatch)
     assert status == 2 and extra[-2] in error and "none" not in error, error
 

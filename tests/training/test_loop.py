@@ -249,7 +249,7 @@ def test_other_data_and_changed_settings_do_not_pass_unseen(whole_run, tmp_path)
 
 def test_resume_never_and_foreign_checkpoints_overwrite_nothing(whole_run, tmp_path):
     for resume, message in (
-        ("never", "holds a run"),
+        ("never", "holds a run: choose another, or go on with it by resume auto"),
         (str(tmp_path / "nowhere"), "not a run"),
     ):
         with pytest.raises(InputError, match=message):

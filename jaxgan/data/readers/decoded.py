@@ -45,7 +45,7 @@ def check_claim(path: Path | str, shape: tuple[int, ...], dtype: np.dtype) -> No
     if size > MAX_DECODED_BYTES:
         raise InputError(
             f"{path}: claims {claim} {np.dtype(dtype).name} pixels ({size / 2**30:.3g} GiB), above the limit of "
-            f"{MAX_DECODED_BYTES / 2**30:.0f} GiB; a whole slide goes through 'prepare_data.py slides'"
+            f"{MAX_DECODED_BYTES / 2**30:.0f} GiB; a whole slide goes through 'jaxgan prepare slides'"
         )
 
 

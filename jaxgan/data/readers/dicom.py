@@ -69,7 +69,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         return read_series([path])
     frames = _frames(path)
     if len(frames) > 1:
-        raise InputError(f"{path}: holds {len(frames)} frames, not one image; use 'prepare_data.py volumes'")
+        raise InputError(f"{path}: holds {len(frames)} frames, not one image; use 'jaxgan prepare volumes'")
     return [Decoded(_with_channels(frames[0].pixels), spacing=frames[0].spacing)]
 
 
@@ -87,7 +87,7 @@ def read_series(paths: Sequence[Path]) -> list[Decoded]:
     frames = [frame for path in paths for frame in _frames(path)]
     where = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more of its series"
     if len(frames) < 2:
-        raise InputError(f"{where}: is a single slice, not a volume; use 'prepare_data.py folder' for images")
+        raise InputError(f"{where}: is a single slice, not a volume; use 'jaxgan prepare folder' for images")
     if len({frame.pixels.shape for frame in frames}) > 1:
         raise InputError(f"{where}: its slices differ in size; they are no volume: remove what does not belong")
     check_claim(paths[0], (len(frames), *frames[0].pixels.shape), frames[0].pixels.dtype)

@@ -28,7 +28,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     import nibabel
 
     if spatial_rank == 2:
-        raise InputError(f"{path}: is a volume, not a flat image; use 'prepare_data.py volumes'")
+        raise InputError(f"{path}: is a volume, not a flat image; use 'jaxgan prepare volumes'")
     nibabel.imageglobals.logger.setLevel("CRITICAL")
     _check_offset(path)
     image = nibabel.load(path)

@@ -30,7 +30,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
     from PIL import ImageOps
 
     if spatial_rank == 3:
-        raise InputError(f"{path}: is a flat picture, not a volume; use 'prepare_data.py folder' for images")
+        raise InputError(f"{path}: is a flat picture, not a volume; use 'jaxgan prepare folder' for images")
     with path.open("rb") as stream:
         header = stream.read(26)
     with _open(path) as image:

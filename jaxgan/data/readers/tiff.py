@@ -112,7 +112,7 @@ def arrange(path: Path, pixels: np.ndarray, axes: str, spatial_rank: int) -> np.
         raise InputError(f"{path}: axes {shape} do not form an image of Y, X and channels; save one image a file")
     if spatial_rank == 2 and others:
         raise InputError(
-            f"{path}: axes {shape} hold more than one image; use 'prepare_data.py volumes' for a stack of slices, "
+            f"{path}: axes {shape} hold more than one image; use 'jaxgan prepare volumes' for a stack of slices, "
             "or save one image a file"
         )
     if spatial_rank == 3 and (len(others) != 1 or others[0] not in _DEPTH_AXES):
