@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -51,6 +52,18 @@ class _KeepLatestAndBest:
         return [step in kept for step in steps]
 
 
+@contextlib.contextmanager
+def _no_warnings_of_orbax() -> Iterator[None]:
+    """Orbax warns that what was opened to be read is read only, twice a call."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class Checkpoints:
     """The checkpoints of one run; use as a context manager, else a save under way is lost at exit.
 
@@ -70,18 +83,19 @@ class Checkpoints:
     ):
         self.directory = Path(run_dir).absolute() / FOLDER
         self._policy = _KeepLatestAndBest(keep, is_regular)
-        self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(
-                create=writable,
-                read_only=not writable,
-                preservation_policy=self._policy,
-                # Else the threads that write wait five minutes, and Python at its end for them, for folders that a
-                # full or read-only disk has refused to the thread that was to make them.
-                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-            ),
-            item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
-        )
+        with _no_warnings_of_orbax():
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    create=writable,
+                    read_only=not writable,
+                    preservation_policy=self._policy,
+                    # Else the threads that write wait five minutes, and Python at its end for them, for folders that a
+                    # full or read-only disk has refused to the thread that was to make them.
+                    async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+                ),
+                item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
+            )
 
     def __enter__(self) -> Checkpoints:
         return self

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import threading
 import warnings
 
@@ -49,6 +50,20 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, state, make_state(10))
     assert jax.tree.structure(state) == jax.tree.structure(make_state())
     assert record["number"] == 0.1
+
+
+def test_reading_says_nothing_in_orbax_words(tmp_path, caplog):
+    save(tmp_path, [1])
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.WARNING)  # As a user's Python has it.
+    caplog.clear()
+    try:
+        with Checkpoints(tmp_path) as checkpoints:
+            checkpoints.read(1)
+        assert not caplog.records and logger.level == logging.WARNING
+    finally:
+        logger.setLevel(before)
 
 
 def test_a_damaged_checkpoint_is_noticed_and_passed_over_with_a_warning(tmp_path):
