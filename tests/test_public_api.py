@@ -27,6 +27,8 @@ def test_dir_shows_the_public_names():
             "labels='cta' is not valid: did you mean cat?",
             "--labels 'cta'",
         ),
+        (lambda _: jaxgan.train("mnits", _, "demo"), "config=mnits: no such", "--config mnits: no such"),
+        (lambda _: jaxgan.train("mnist:gam", _, "demo"), "config: no variant 'gam'", "--config: no variant 'gam'"),
         (lambda _: find_resume_point(*a_run(_)), "workdir=", "--workdir "),
     ],
 )

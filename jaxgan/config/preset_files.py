@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jaxgan.errors import InputError
+from jaxgan.errors import ArgumentError, InputError
 
 # As setup.cfg installs them.
 _INSTALLED = "share/jaxgan/configs/"
@@ -50,7 +50,7 @@ def find_preset(spec: str) -> tuple[Path, str | None]:
         return known[stem], variant or None
     near = difflib.get_close_matches(stem, known, n=1)
     way_out = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known)}, or a .py, .json or .yaml file"
-    raise InputError(f"--config {name}: no such file or preset: {way_out}")
+    raise ArgumentError("config", name, f": no such file or preset: {way_out}")
 
 
 def read_values(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxgan.config.preset_files import find_preset, read_values
 from jaxgan.config.schema import Config
-from jaxgan.errors import InputError, way_out
+from jaxgan.errors import ArgumentError, InputError, way_out
 
 
 def load_config(spec: str) -> Config:
@@ -98,9 +98,9 @@ def _call(function: Any, variant: str | None, spec: str) -> Any:
     return function(variant)
 
 
-class _NoSuchVariant(InputError):
+class _NoSuchVariant(ArgumentError):
     def __init__(self, variant: str, variants: Sequence[str]):
-        super().__init__(f"--config: no variant {variant!r}: {way_out(variant, variants)}")
+        super().__init__("config", "", f": no variant {variant!r}: {way_out(variant, variants)}")
         self.variants = variants
 
 
