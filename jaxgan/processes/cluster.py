@@ -11,7 +11,7 @@ from jaxgan.errors import InputError
 ADDRESS = ("JAXGAN_COORDINATOR", "JAX_COORDINATOR_ADDRESS")
 COUNT = ("JAXGAN_PROCESSES", "JAX_NUM_PROCESSES", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
 INDEX = ("JAXGAN_PROCESS", "JAX_PROCESS_ID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
-# With these alone JAX finds the coordinator's address.
+# With it JAX finds the coordinator's address under Open MPI; version 5 sets it no more.
 _OPEN_MPI = "OMPI_MCA_orte_hnp_uri"
 
 
@@ -36,11 +36,11 @@ def find_place(environment: Mapping[str, str]) -> Place | None:
     """This process's place in a job of several processes, or None.
 
     Raises:
-      InputError: half a job is described, or an index beyond the count.
+      InputError: half a job is described, an index beyond the count, or an Open MPI job without an address.
     """
     address = _first(environment, ADDRESS)
     slurm = int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_STEP_NODELIST" in environment
-    open_mpi = environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1" and _OPEN_MPI in environment
+    open_mpi = environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
     if address:
         devices = None
         count, index = _first(environment, COUNT), _first(environment, INDEX)
@@ -50,6 +50,12 @@ def find_place(environment: Mapping[str, str]) -> Place | None:
                 f" it; got {[address, count, index]}"
             )
         place = Place(address, int(count), int(index), devices)
+    elif open_mpi and _OPEN_MPI not in environment:
+        # Else each would take itself for a job of one process; SLURM's variables are those of mpirun's own daemons.
+        raise InputError(
+            f"Open MPI started {environment['OMPI_COMM_WORLD_SIZE']} processes and does not say where the first one is:"
+            " give mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT, the first one's host and a free port there"
+        )
     elif slurm or open_mpi or environment.get("JAXGAN_DISTRIBUTED") == "1":
         place = _detected(_slurm_devices(environment) if slurm else None)
     else:

@@ -214,6 +214,24 @@ def test_half_a_job_is_refused(variables):
         find_place(variables)
 
 
+def test_open_mpi_5_is_asked_for_an_address():
+    variables = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "PMIX_RANK": "1"}
+    with pytest.raises(InputError, match="2 processes .* mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT") as caught:
+        find_place(variables)
+    assert "\n" not in str(caught.value)
+    assert find_place({**variables, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}) is None
+    assert find_place({**variables, "JAX_COORDINATOR_ADDRESS": "host:1"}) == Place("host:1", 2, 1)
+
+
+def test_open_mpi_4_is_asked_through_jax(monkeypatch):
+    variables = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}
+    variables["OMPI_MCA_orte_hnp_uri"] = "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911"
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    place = find_place(variables)
+    assert (place.count, place.index) == (2, 1) and place.address.startswith("10.96.0.1:")
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("victim", [0, 1])
 def test_when_one_is_killed_the_others_say_so_and_the_run_goes_on_elsewhere(train, tmp_path, victim):
