@@ -148,8 +148,17 @@ def _dot_transposed(a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
     """`a' b` with as little transposed as can be: the fast kernel wants the summed axis of `a` last."""
     (_, rows, i), o = a.shape, b.shape[2]
     if rows * i <= rows * o + i * o:
-        return _dot(lax.optimization_barrier(a.mT), b, 2, 1, dtype)
-    return lax.optimization_barrier(_dot(lax.optimization_barrier(b.mT), a, 2, 1, dtype)).mT
+        return _dot(_transposed(a, dtype), b, 2, 1, dtype)
+    return lax.optimization_barrier(_dot(_transposed(b, dtype), a, 2, 1, dtype)).mT
+
+
+def _transposed(a: jax.Array, dtype) -> jax.Array:
+    """`a'` in memory. XLA takes a mere transpose into a product of bfloat16, which then runs in float32; a reshape
+    keeps the two apart."""
+    if dtype is None or jnp.finfo(dtype).bits >= 32:
+        return lax.optimization_barrier(a.mT)
+    a = lax.optimization_barrier(a).astype(dtype).mT
+    return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)
 
 
 def _split(a: jax.Array, first: int, counts, sizes) -> jax.Array:

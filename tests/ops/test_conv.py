@@ -322,6 +322,26 @@ def lowered(platform, dtype="float32"):
     return re.findall(r"stablehlo\.convolution.*", text), text
 
 
+def product_operands(f, *operands):
+    """The dtypes of the operands of the matrix products in the program compiled for this CPU."""
+    text = jax.jit(f).lower(*operands).compile().as_text()
+    dtypes = dict(re.findall(r"%([\w.\-]+) = (\w+)\[", text))
+    products = re.findall(r" dot\(%([\w.\-]+), %([\w.\-]+)\)", text)
+    return {dtypes[name] for names in products for name in names}
+
+
+def test_cpu_multiplies_what_is_rounded_to_bfloat16_as_such():
+    """XLA widens the operands of a product that it sees transposed, as the weight adjoint has one: no map may be slower
+    here than a plain product is."""
+    geometry = Geometry.resolve((16, 16), (4, 4), 2, "SAME", "bfloat16")
+    x, w, g = (jax.ShapeDtypeStruct(shape, "float32") for shape in ((16, 16, 16, 32), (4, 4, 32, 32), (16, 8, 8, 32)))
+    matrix = jax.ShapeDtypeStruct((256, 256), "bfloat16")
+    plain = product_operands(partial(jnp.dot, preferred_element_type=jnp.float32), matrix, matrix)
+    assert len(plain) == 1
+    for name, operands in pairs(x, w, g).items():
+        assert product_operands(partial(lowering_cpu.MAPS[name], geometry), *operands) == plain, name
+
+
 def test_cpu_program_has_no_convolution_left():
     convolutions, text = lowered("cpu")
     assert not convolutions
