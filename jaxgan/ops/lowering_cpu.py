@@ -81,7 +81,7 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
     costs: dict[Columns | Minimal, float] = {Columns(taps, size): gathered * (2 * features + _GATHERED)}
     # With fewer channels a transform moves more than the products save; more taps lose digits.
     if min(channels, features) >= 8 and 1 < max(taps) <= 3:
-        for tile in _tiles(taps, geometry.matmul_dtype):
+        for tile in _tiles(taps):
             scheme = Minimal(taps, size, tile)
             rows = samples * prod(scheme.tiles)
             products = rows * inputs * features
@@ -90,12 +90,9 @@ def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tu
     return blocks, min(costs, key=costs.__getitem__)
 
 
-def _tiles(taps, dtype):
-    """Tiles to choose from. Four outputs of two taps, and three of three, cost digits (`toom_cook`): so along two axes
-    at most, and not where operands are rounded to bfloat16."""
-    rounded = dtype is not None and jnp.finfo(dtype).bits < 32
-    sizes = [(1,) if t == 1 else (2,) if rounded else (2, 3) if t == 3 else (2, 4) for t in taps]
-    return [tile for tile in product(*sizes) if sum(outputs > 2 for outputs in tile) <= 2]
+def _tiles(taps):
+    """Tiles to choose from; larger ones than these lose another digit."""
+    return product(*[(1,) if t == 1 else (2, 3) if t == 3 else (2, 4) for t in taps])
 
 
 def _operations(products: int) -> float:

@@ -19,7 +19,9 @@ def test_outputs_are_the_sliding_sums(form, seed):
     assert len(m.input) == len(m.kernel) == len(m.output) == outputs + taps - 1
 
 
-@pytest.mark.parametrize("form", [(2, 2), (2, 3)])
-def test_small_tiles_need_additions_only(form):
-    assert set(np.unique(np.abs(matrices(*form).kernel))) <= {0, 1}
-    assert set(np.unique(np.abs(matrices(*form).input))) <= {0, 0.5, 1}
+@pytest.mark.parametrize(("form", "most"), [((2, 2), 1.2), ((2, 3), 1.7), ((3, 3), 2.7), ((4, 2), 2.9)])
+def test_rounding_of_operands_grows_little(form, most):
+    """The variance of the error over that of a direct sum, where each operand is rounded after its transform."""
+    m = matrices(*form)
+    outputs, taps = form
+    assert np.prod([(matrix**2).sum(axis=1) for matrix in m], axis=0).sum() < most * outputs * taps
