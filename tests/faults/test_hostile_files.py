@@ -1,6 +1,7 @@
 """Files made to harm: none starts a program, none fills the memory, each gives one line that names it."""
 
 import gzip
+import itertools
 import re
 import struct
 import tracemalloc
@@ -19,6 +20,7 @@ from jaxgan.data.listing.collection import list_folder
 from jaxgan.data.open import identifier
 from jaxgan.data.readers import arrays, decoded, idx, read_file
 from jaxgan.data.readers.decoded import take_alpha
+from jaxgan.data.readers.zarr_chunks import check_chunks
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files, temporary_folder
 
@@ -136,6 +138,68 @@ def test_npz_bombs_are_bounded(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (50, 200, 200), dtype=np.uint8)
     np.savez_compressed(tmp_path / "noise.npz", images=noise)
     np.testing.assert_array_equal(arrays.ArchiveFile(tmp_path / "noise.npz").load("images"), noise)
+
+
+PACKED = {
+    "zstd": imagecodecs.zstd_encode,
+    "gzip": gzip.compress,
+    "zlib": zlib.compress,
+    "blosc": imagecodecs.blosc_encode,
+}
+
+
+def zarr_array(folder, codec, version, content):
+    """An array of 16 x 24 bytes in chunks of 8 x 8, of which the second is `content`; returns its record."""
+    for index in itertools.product("01", "012"):
+        file = folder.joinpath(*(["c"] if version != 2 else []), *index)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        packed = bytes(PACKED[codec](content if index == ("0", "1") else bytes(range(64))))
+        if version == "shards":  # Each of 8 x 8 bytes in two: what is not there, and the other, by their index.
+            empty = struct.pack("<QQ", 2**64 - 1, 2**64 - 1)
+            packed = packed + b"sum." + empty + struct.pack("<QQ", 0, len(packed) + 4) + b"sum."
+        file.write_bytes(packed)
+    if version == 2:
+        chunks = {"chunks": [8, 8], "dimension_separator": "/"}
+        return {"shape": [16, 24], **chunks, "compressor": {"id": codec}, "filters": None}
+    codecs = [{"name": "transpose"}, {"name": "bytes"}, {"name": codec}]
+    if version == "shards":
+        inner = {"chunk_shape": [8, 4], "codecs": [*codecs, {"name": "crc32c"}]}
+        index = {"index_codecs": [{"name": "bytes"}, {"name": "crc32c"}], "index_location": "end"}
+        codecs = [{"name": "sharding_indexed", "configuration": {**inner, **index}}]
+    grid = {"name": "regular", "configuration": {"chunk_shape": [8, 8]}}
+    return {"shape": [16, 24], "chunk_grid": grid, "chunk_key_encoding": {"name": "default"}, "codecs": codecs}
+
+
+@pytest.mark.parametrize("version", [2, 3, "shards"])
+@pytest.mark.parametrize("codec", PACKED)
+def test_zarr_bombs_are_bounded(tmp_path, codec, version):
+    itemsize = 2 if version == "shards" else 1  # An inner chunk has 64 bytes as well.
+    check_chunks(tmp_path, tmp_path, zarr_array(tmp_path, codec, version, bytes(64)), itemsize)
+    for content in (bytes(65), bytes(100 * MIB)):
+        record = zarr_array(tmp_path, codec, version, content)
+        tracemalloc.start()
+        try:
+            with pytest.raises((InputError, imagecodecs.ZstdError), match="longer than the 64 bytes|too small"):
+                check_chunks(tmp_path, tmp_path, record, itemsize)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 8 * MIB
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"codecs": [{"name": "bytes"}, {"name": "gzip"}, {"name": "gzip"}]},
+        {"codecs": [{"name": "bytes"}, {"name": "numcodecs.lzma"}]},
+        {"codecs": [{"name": "vlen-bytes"}]},
+        {"chunk_key_encoding": {"name": "suffix"}},
+    ],
+)
+def test_zarr_chunks_that_cannot_be_judged_are_refused(tmp_path, change):
+    record = zarr_array(tmp_path, "gzip", 3, bytes(64))
+    with pytest.raises(InputError, match="packed in an unusual way"):
+        check_chunks(tmp_path, tmp_path, {**record, **change}, 1)
 
 
 def test_a_name_steers_no_terminal(tmp_path):

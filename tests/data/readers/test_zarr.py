@@ -1,9 +1,11 @@
 """OME-Zarr: what the library of the format writes is read, values and sizes; what is wrong is one line."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -93,6 +95,33 @@ def test_damage_is_one_line(ngff_zarr, tmp_path, damage, message):
     (path / ".zmetadata").unlink()
     damage(path)
     with pytest.raises(InputError, match=message):
+        read_file(path)
+
+
+def pack_more(path, version):
+    """A store whose first chunk unpacks to 100 MB."""
+    record = json.loads(next(path.rglob("image/.zarray" if version == "0.4" else "image/zarr.json")).read_text())
+    names = [record["compressor"]["id"]] if version == "0.4" else [codec["name"] for codec in record["codecs"]]
+    encode = getattr(imagecodecs, f"{next(name for name in names if name in ('blosc', 'zstd', 'gzip'))}_encode")
+    next(file for file in path.rglob("image/**/0/0") if file.is_file()).write_bytes(encode(bytes(10**8)))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("container", [False, True])
+def test_a_chunk_is_judged_before_it_is_unpacked(ngff_zarr, tmp_path, monkeypatch, version, container):
+    path = tmp_path / "a.zarr"
+    image = store(ngff_zarr, path / "0" if container else path, np.ones((9, 8), np.uint8), "yx", version=version)
+    if container:  # As bioformats2raw writes it, with arrays in view that are not those that are read.
+        shutil.copytree(image / "scale0", path / "scale0")
+        layout = {"bioformats2raw.layout": 3}
+        root = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": "0.5", **layout}}}
+        files = {".zgroup": {"zarr_format": 2}, ".zattrs": layout} if version == "0.4" else {"zarr.json": root}
+        for name, content in files.items():
+            (path / name).write_text(json.dumps(content))
+    np.testing.assert_array_equal(read_file(path)[0].pixels, 1)
+    pack_more(image, version)
+    monkeypatch.setattr(np, "asarray", None)  # What would unpack it.
+    with pytest.raises(InputError, match="longer than the 64 bytes of its shape|buffer is too small"):
         read_file(path)
 
 
