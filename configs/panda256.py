@@ -12,8 +12,8 @@ relativistic with R1 and R2; `small_r1`: non-saturating with lazy R1), and `plai
 By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
 less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
 
-Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 86
-and coverage 0.54 on held-out tissue in 609 processor seconds (AMD EPYC, float32; reals against reals 15 and 1.00;
+Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 53
+and coverage 0.74 on held-out tissue in 1,210 processor seconds (AMD EPYC, float32; reals against reals 15 and 1.00;
 docs/quality.md has the command, and other networks). At full size, on a GPU: not measured yet.
 """
 
