@@ -198,6 +198,7 @@ def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tu
     last = stop.requested() or run.best.complete
     timed = recorder.is_time_to_save(step)
     if last or improved or timed or recorder.is_regular(step):
+        recorder.checkpoints.wait()  # So that the host holds one copy of the state, not two; `save` would wait anyway.
         state = parallel.to_host(run.state)
         verdict = run.health.of_state(step, state)
         if verdict.broken:

@@ -2,6 +2,9 @@
 
 import ast
 import json
+import os
+import signal
+import threading
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ from jaxgan.errors import Stopped
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.training import loop as training
 from jaxgan.training import recorder
+from jaxgan.training.stop_signal import Interrupted
 from tests.training.test_loop import digits_like, logged, make_config
 
 SOURCES = sorted(Path(package.__file__).parent.glob("*.py"))
@@ -73,6 +77,52 @@ def test_checkpoints_by_the_clock_count_as_regular_ones(tmp_path, monkeypatch):
         steps, timed = checkpoints.steps(), checkpoints.meta(12)["timed_checkpoints"]
     # The two newest that were due by the clock, and the last.
     assert steps == sorted({*timed[-2:], 12}) and len(timed) >= 2
+
+
+def test_one_copy_of_the_state_waits_for_the_disk_and_a_stop_saves_no_step_twice(tmp_path, monkeypatch):
+    save, wait, to_host = Checkpoints.save, Checkpoints.wait, training.parallel.to_host
+    steps, written, under_way, waited_for = [], [], [], threading.Event()
+
+    def copy(tree):
+        if hasattr(tree, "ema_params"):  # A state, not the values of an iteration.
+            under_way.append(len(steps) - len(written))
+        return to_host(tree)
+
+    def save_late(self, step, *rest):
+        waited_for.set()
+        if not steps:
+            finalize = self._manager._finalize_checkpoint
+
+            def finalize_late(step):
+                # As slow as a disk can be: until somebody waits for it.
+                assert waited_for.wait(60)
+                finalize(step)
+                written.append(step)
+
+            monkeypatch.setattr(self._manager, "_finalize_checkpoint", finalize_late)
+        else:
+            self._manager.wait_until_finished()
+        waited_for.clear()
+        steps.append(step)
+        save(self, step, *rest)
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)  # While its files are being written.
+
+    def told(method):
+        def tell(self):
+            waited_for.set()
+            method(self)
+
+        return tell
+
+    monkeypatch.setattr(Checkpoints, "save", save_late)
+    monkeypatch.setattr(Checkpoints, "wait", told(wait))
+    monkeypatch.setattr(Checkpoints, "close", told(Checkpoints.close))
+    monkeypatch.setattr(training, "parallel", SimpleNamespace(**{**vars(training.parallel), "to_host": copy}))
+    config = make_config(iterations=40, steps_per_call=1, checkpoint_every_iterations=2)
+    with pytest.raises(Interrupted):
+        training.train(config, tmp_path / "run", digits_like())
+    assert steps == written == [2, 4, 6, 7] and under_way == [0, 0, 0, 0]
 
 
 def test_a_held_folder_is_refused_and_released(finished, tmp_path):
