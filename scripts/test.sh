@@ -2,7 +2,7 @@
 # Installs jaxgan with its test tools into .venv, then runs ruff, mypy, the import-graph test and the tests.
 #   bash scripts/test.sh                     what a change must pass: all but the tests marked slow, parity or faults
 #   bash scripts/test.sh --all               slow and parity too (installs PyTorch, which parity compares with)
-#   bash scripts/test.sh --faults            only the long matrix of injected faults (docs/reliability.md)
+#   bash scripts/test.sh --faults            the long matrix of injected faults and what promises bits, compiled as users do
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
 #   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
@@ -18,7 +18,8 @@ if [ "${1:-}" = --all ]; then
 fi
 if [ "${1:-}" = --faults ]; then
     shift
-    marks=faults
+    marks="faults or bits"
+    export JAXGAN_TEST_OPTIMISED=1
 fi
 if [ "${1:-}" = --accelerators ]; then
     shift

@@ -31,6 +31,8 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.training import recorder
 from jaxgan.training.loop import train
+
+pytestmark = pytest.mark.bits
 recorder.make_figures = recorder.write_report = lambda run_dir: None  # They have tests of their own.
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1)).astype(np.uint8)
 assert jax.device_count() == 4, jax.devices()

@@ -10,6 +10,8 @@ from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training.loop import train
 
+pytestmark = pytest.mark.bits
+
 
 def make_config(iterations, **growing):
     """An iteration shows 8 reals: 2 of side 4, then a fade of 4 and the rest at side 8."""

@@ -19,6 +19,8 @@ from jaxgan.training import run as run_module
 from jaxgan.training.health import ALIKE_BELOW, GO_ON, MUST_BE_FINITE, ROLLBACK, STOP, WARN, Health, of_samples, spread
 from tests.training.test_loop import arrays, digits_like, logged, make_config
 
+pytestmark = pytest.mark.bits
+
 
 def metrics(**broken):
     values = {name: np.ones(4, np.float32) for name in (*MUST_BE_FINITE, "gradient_penalty")}

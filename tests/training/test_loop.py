@@ -20,6 +20,8 @@ from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
 from jaxgan.training.best import BestTracker
 
+pytestmark = pytest.mark.bits
+
 
 def digits_like(seed=0, count=40):
     rng = np.random.default_rng(seed)

@@ -19,6 +19,8 @@ from jaxgan.training import recorder
 from jaxgan.training.stop_signal import Interrupted
 from tests.training.test_loop import digits_like, logged, make_config
 
+pytestmark = pytest.mark.bits
+
 SOURCES = sorted(Path(package.__file__).parent.glob("*.py"))
 
 
