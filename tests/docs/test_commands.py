@@ -1,15 +1,10 @@
-"""The commands in README and docs are commands: all are parsed, and those marked `<!-- run: NAME -->` are run."""
+"""The commands in README and docs are commands: all are parsed. Those that are run too are in `test_running.py`."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 
 from jaxgan.commands.main import COMMANDS, parser_of
 from jaxgan.config import Config
@@ -19,7 +14,13 @@ from jaxgan.config.presets import load_config
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SCRIPTS = {"prepare_data": "prepare"}
-BLOCK = re.compile(r"(?:<!-- run: (\w+) -->\n)?^```(bash|sh|text|console|)\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"(?:<!-- run: (\w+) -->\n)?^```(\w*)\n(.*?)^```", re.M | re.S)
+SHELL = ("bash", "sh", "text", "console", "")
+
+
+def blocks(page):
+    """(name after `run:`, its lines) of the commands of a page."""
+    return [(name, block) for name, kind, block in BLOCK.findall(page.read_text()) if kind in SHELL]
 
 
 def command_lines(block):
@@ -28,9 +29,8 @@ def command_lines(block):
 
 def found():
     for page in PAGES:
-        text = page.read_text()
-        blocks = [block for _, _, block in BLOCK.findall(text)] + re.findall(r"^    (jaxgan .*)$", text, re.M)
-        for block in blocks:
+        indented = re.findall(r"^    (jaxgan .*)$", page.read_text(), re.M)
+        for block in [block for _, block in blocks(page)] + indented:
             for line in command_lines(block):
                 if words := jaxgan_words(line):
                     yield pytest.param(words, id=f"{page.stem}: {' '.join(words)}"[:90])
@@ -83,54 +83,3 @@ def test_nonsense_is_noticed(capsys):
     assert jaxgan_words("nohup jaxgan train --config mnist > log &") == ["train", "--config", "mnist"]
     with pytest.raises(SystemExit):
         test_a_documented_command_is_one(["generate", "--nonsense"], capsys)
-
-
-def make_maps(folder):
-    rng = np.random.default_rng(0)
-    (folder / "maps").mkdir()
-    for i in range(20):
-        image = rng.normal(300, 40, (64, 64)).astype(np.float32)
-        image[rng.integers(50) :, rng.integers(50) :] += 500
-        tifffile.imwrite(folder / "maps" / f"{i}.tif", image)
-
-
-def make_mri(folder):
-    rng = np.random.default_rng(0)
-    for name in ("patient", "control"):
-        (folder / "mri" / name).mkdir(parents=True)
-        for i in range(4):
-            np.save(folder / "mri" / name / f"{i}.npy", rng.normal(100, 20, (24, 24, 24)).astype(np.float32))
-
-
-TINY = [
-    "--config.train.iterations=1", "--config.train.batch_size=4", "--config.train.num_samples=4",
-    "--config.train.log_every_iterations=1",
-    "--config.generator.widths=(4,4)", "--config.critic.widths=(4,4)",
-]  # fmt: skip
-RUN = {name: block for page in PAGES for name, _, block in BLOCK.findall(page.read_text()) if name}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "make", "files"), [
-    ("maps", make_maps, ["runs/cells/report.html", "out/cells/sample_grid.png", "out/cells/sample_00015_tiff8.tif"]),
-    ("mri", make_mri, ["runs/mri/report.html", "out/mri/sample_grid.png", "out/mri/sample_00000_patient.nii.gz"]),
-])  # fmt: skip
-def test_the_commands_of_a_page_do_what_they_say(name, make, files, tmp_path):
-    make(tmp_path)
-    (tmp_path / "bin").mkdir()
-    shim = tmp_path / "bin" / "jaxgan"
-    shim.write_text(
-        f'#!/bin/bash\n[ $1 = train ] && set -- "$@" {shlex.join(TINY)}\nexec {sys.executable} -m jaxgan "$@"\n'
-    )
-    shim.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    script = f"set -euo pipefail\n{RUN[name]}"
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert not [file for file in files if not (tmp_path / file).exists()], done.stdout
-
-
-def test_every_block_that_is_marked_is_run():
-    assert set(RUN) == {"maps", "mri"}

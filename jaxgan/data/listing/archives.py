@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.data.listing import medmnist
 from jaxgan.data.listing.collection import SPLIT_ALIASES, Collection, Entry
 from jaxgan.data.readers import Decoded, check_regular, idx
 from jaxgan.data.readers.arrays import MAX_CHANNELS, ArchiveFile, load_npy
@@ -139,7 +140,7 @@ def list_npz(source: Path, labelled: bool | None = None, spatial_rank: int | Non
         splits[split] = stack_entries(source, images, labels, prefix=f"{split}_images")
     if not splits or rank is None:
         raise InputError(f"{source}: holds no image; download it again")
-    return Collection(source, rank, splits, tuple(str(c) for c in range(top + 1)), (source,))
+    return Collection(source, rank, splits, medmnist.class_names(source.stem, top + 1), (source,))
 
 
 def stack_entries(path: Path, images: np.ndarray, labels: np.ndarray | None, prefix: str = "") -> list[Entry]:

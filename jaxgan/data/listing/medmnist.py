@@ -9,6 +9,7 @@ import logging
 import socket
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from jaxgan.errors import InputError
 
@@ -24,8 +25,23 @@ def check_official(path: Path) -> None:
     """Warns if a file has the name of an official archive but other content; that may be meant, so no error."""
     if path.suffix == ".npz" and path.stem in _md5s() and (found := _md5(path)) != _md5s()[path.stem]:
         logging.getLogger("jaxgan").warning(
-            "%s is not the official MedMNIST file of that name (md5 %s, official %s)", path, found, _md5s()[path.stem]
+            "%s is not the official MedMNIST file of that name (md5 %s, official %s); if it has as many classes, they"
+            " are called as the official ones: rename it if they are others",
+            path,
+            found,
+            _md5s()[path.stem],
         )
+
+
+def class_names(stem: str, count: int) -> tuple[str, ...]:
+    """The names of `count` classes: of the official archive that a file is called after, if it has as many, else their
+    numbers.
+
+    The names are those of the medmnist package 3.0.2, but for commas and long additions in brackets: labels on a
+    command line are parted by commas.
+    """
+    names = _json("medmnist_classes").get(stem.partition("_")[0], [])
+    return tuple(names) if len(names) == count and is_name(stem) else tuple(map(str, range(count)))
 
 
 def download(name: str, folder: Path) -> Path:
@@ -66,7 +82,11 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
-@functools.cache
 def _md5s() -> dict[str, str]:
     """MD5 of each file of the release, as the medmnist package 3.0.2 lists them."""
-    return json.loads(Path(__file__).with_suffix(".json").read_text())
+    return _json("medmnist")
+
+
+@functools.cache
+def _json(name: str) -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name(f"{name}.json").read_text())

@@ -1,11 +1,14 @@
 """IDX files and npz archives: contents, labels, splits, damage."""
 
 import gzip
+import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxgan.data.listing import medmnist as official
 from jaxgan.data.listing.archives import list_idx, list_npz
 from jaxgan.data.readers import arrays
 from jaxgan.errors import InputError
@@ -108,6 +111,25 @@ def test_medmnist(tmp_path, shape, rank):
     stack = np.stack([entry.read()[0].pixels for entry in found.splits["train"]])
     np.testing.assert_array_equal(stack.reshape(12, *shape), content["train_images"])
     assert stack.ndim == rank + 2
+
+
+def test_an_official_archive_has_the_names_of_its_classes(tmp_path):
+    """By the name of the file and the number of its classes; another file has numbers."""
+    images = RNG.integers(0, 256, (18, 28, 28, 3), dtype=np.uint8)
+    for name, classes, first in (
+        ("pathmnist", 9, "adipose"),
+        ("pathmnist_64", 9, "adipose"),
+        ("pathmnist", 3, "0"),
+        ("pathmnist_balanced_subset", 9, "0"),
+        ("mine", 9, "0"),
+    ):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, train_images=images, train_labels=(np.arange(18) % classes)[:, None])
+        found = list_npz(path).class_names
+        assert found[0] == first and len(found) == classes
+    # Names on a command line are parted by commas.
+    known = json.loads((Path(official.__file__).parent / "medmnist_classes.json").read_text())
+    assert all(official.is_name(name) and not any("," in label for label in names) for name, names in known.items())
 
 
 def test_large_archives_are_mapped_not_loaded(tmp_path, monkeypatch):
