@@ -4,6 +4,7 @@
 #   bash scripts/test.sh --all               slow and parity too (installs PyTorch, which parity compares with)
 #   bash scripts/test.sh --faults            the long matrix of injected faults and what promises bits, compiled as users do
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
+#   bash scripts/test.sh --extras            only what needs the heavy libraries of the extras (installs them, 2 GB)
 #   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,6 +26,12 @@ if [ "${1:-}" = --accelerators ]; then
     shift
     marks=accelerator_compile
     extras=test,target-gpu,target-tpu
+fi
+if [ "${1:-}" = --extras ]; then
+    shift
+    marks=extras
+    extras=test,test-extras
+    export JAXGAN_NO_SKIPS=1
 fi
 source scripts/venv.sh "$extras"
 if ! "$VENV_PYTHON" -c 'import importlib.metadata as m; m.distribution("mlxtend")' 2>/dev/null; then

@@ -48,3 +48,13 @@ def shared_data() -> Path:
     if not os.environ.get("JAXGAN_REAL_DATA") or not folder.is_dir():
         pytest.skip("JAXGAN_REAL_DATA names no folder of real data")
     return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where every library was installed to be tested (JAXGAN_NO_SKIPS=1), a test that is skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("JAXGAN_NO_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {call.excinfo.value if call.excinfo else ''}"
+    return report

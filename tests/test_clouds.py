@@ -199,6 +199,7 @@ def s3(tmp_path, monkeypatch):
     running.stop()
 
 
+@pytest.mark.extras
 def test_a_local_s3_server_holds_data_and_runs(s3):
     images = fill(s3, "bucket/maps")
     np.testing.assert_array_equal(open_dataset("s3://bucket/maps").read([0, 1, 2])[..., 0], images)

@@ -35,6 +35,7 @@ def test_a_layer_holds_the_samples_in_their_units_and_size(name):
             layer(model, 1, "nonsense")
 
 
+@pytest.mark.extras
 def test_the_manifest_names_what_is_there():
     manifest = yaml.safe_load((ROOT / "inference" / "napari.yaml").read_text())
     module, _, function = manifest["contributions"]["commands"][0]["python_name"].partition(":")
@@ -43,6 +44,7 @@ def test_the_manifest_names_what_is_there():
     npe2.PluginManifest.from_file(ROOT / "inference" / "napari.yaml").validate_imports()
 
 
+@pytest.mark.extras
 def test_the_widget_gives_what_a_viewer_takes():
     """Qt draws into memory; a window's canvas would need OpenGL, so the viewer is napari's without one."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

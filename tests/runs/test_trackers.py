@@ -80,6 +80,7 @@ def test_unknown_and_missing_trackers_are_one_line(monkeypatch, tmp_path):
         open_trackers(["told"], tmp_path)
 
 
+@pytest.mark.extras
 def test_mlflow_in_a_local_database(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="needs the extra mlflow")
     monkeypatch.chdir(tmp_path)
@@ -99,6 +100,7 @@ def test_mlflow_in_a_local_database(tmp_path, monkeypatch):
     assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"config.json", "images"}
 
 
+@pytest.mark.extras
 def test_wandb_without_a_network(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")

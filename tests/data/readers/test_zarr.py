@@ -20,6 +20,8 @@ from jaxgan.inference.writers import write_samples
 
 SCALING = Scaling("uint16", 0.0, 4000.0, "counts")
 
+pytestmark = pytest.mark.extras
+
 
 @pytest.fixture
 def ngff_zarr():
