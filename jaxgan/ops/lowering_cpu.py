@@ -105,23 +105,26 @@ def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """`C(x, w) = G* (X W)`."""
     samples = x.shape[0]
     blocks, scheme = choose(geometry, samples, *w.shape[-2:])
-    x, w = scheme.input(blocks.input(x, scheme.blocks)), scheme.kernel(blocks.kernel(w))
-    y = _dot(x, w, 2, 1, geometry.matmul_dtype)
+    dtype = geometry.matmul_dtype or x.dtype
+    x, w = scheme.input(blocks.input(x, scheme.blocks), dtype), scheme.kernel(blocks.kernel(w), dtype)
+    y = _dot(x, w, 2, 1)
     return scheme.output_adjoint(y, samples)
 
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w) = X* (G W')`."""
     blocks, scheme = choose(geometry, g.shape[0], *w.shape[-2:])
-    x = _dot(scheme.output(g), scheme.kernel(blocks.kernel(w)), 2, 2, geometry.matmul_dtype)
+    dtype = geometry.matmul_dtype or g.dtype
+    x = _dot(scheme.output(g, dtype), scheme.kernel(blocks.kernel(w), dtype), 2, 2)
     return blocks.input_adjoint(scheme.input_adjoint(x, g.shape[0]), scheme.blocks)
 
 
 def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g) = W* (X' G)`."""
     blocks, scheme = choose(geometry, x.shape[0], x.shape[-1], g.shape[-1])
-    x = scheme.input(blocks.input(x, scheme.blocks))
-    w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g), geometry.matmul_dtype))
+    dtype = geometry.matmul_dtype or x.dtype
+    x = scheme.input(blocks.input(x, scheme.blocks), dtype)
+    w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g, dtype)))
     return blocks.kernel_adjoint(w.reshape(*blocks.taps, -1, g.shape[-1]))
 
 
@@ -133,28 +136,26 @@ def compute(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Ar
 MAPS = {"C": forward, "Cx": input_adjoint, "Cw": weight_adjoint}
 
 
-def _dot(a: jax.Array, b: jax.Array, left: int, right: int, dtype=None) -> jax.Array:
+def _dot(a: jax.Array, b: jax.Array, left: int, right: int) -> jax.Array:
     """Products of the matrices in two stacks, summed over the axes `left` and `right`."""
     axes = (((left,), (right,)), ((0,), (0,)))
-    if dtype is not None:
-        a, b = a.astype(dtype), b.astype(dtype)
     return lax.dot_general(a, b, axes, preferred_element_type=accumulator(a.dtype))
 
 
-def _dot_transposed(a: jax.Array, b: jax.Array, dtype=None) -> jax.Array:
+def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a' b` with as little transposed as can be: the fast kernel wants the summed axis of `a` last."""
     (_, rows, i), o = a.shape, b.shape[2]
     if rows * i <= rows * o + i * o:
-        return _dot(_transposed(a, dtype), b, 2, 1, dtype)
-    return lax.optimization_barrier(_dot(_transposed(b, dtype), a, 2, 1, dtype)).mT
+        return _dot(_transposed(a), b, 2, 1)
+    return lax.optimization_barrier(_dot(_transposed(b), a, 2, 1)).mT
 
 
-def _transposed(a: jax.Array, dtype) -> jax.Array:
+def _transposed(a: jax.Array) -> jax.Array:
     """`a'` in memory. XLA takes a mere transpose into a product of bfloat16, which then runs in float32; a reshape
     keeps the two apart."""
-    if dtype is None or jnp.finfo(dtype).bits >= 32:
+    if jnp.finfo(a.dtype).bits >= 32:
         return lax.optimization_barrier(a.mT)
-    a = lax.optimization_barrier(a).astype(dtype).mT
+    a = lax.optimization_barrier(a).mT
     return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)
 
 

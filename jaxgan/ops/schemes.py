@@ -37,8 +37,9 @@ class Columns:
         self.taps, self.size = taps, size  # of the kernel and of the output, in blocks
         self.blocks = tuple(n + t - 1 for n, t in zip(size, taps, strict=True))
 
-    def input(self, x: jax.Array) -> jax.Array:
-        """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`."""
+    def input(self, x: jax.Array, dtype) -> jax.Array:
+        """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`, of `dtype`."""
+        x = x.astype(dtype)
         windows = []
         for tap in product(*map(range, self.taps)):
             stop = (i + n for i, n in zip(tap, self.size, strict=True))
@@ -55,17 +56,17 @@ class Columns:
             x = x + pad(part, [(0, 0), *margins, (0, 0)])
         return jnp.asarray(x)
 
-    def kernel(self, w: jax.Array) -> jax.Array:
+    def kernel(self, w: jax.Array, dtype) -> jax.Array:
         """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""
-        return w.reshape(1, -1, w.shape[-1])
+        return w.astype(dtype).reshape(1, -1, w.shape[-1])
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
         """`[R, I, O]` to a kernel whose axes, flattened, are those of `[*taps, I, O]`."""
         return w.reshape(*self.taps, -1, w.shape[-1])
 
-    def output(self, g: jax.Array) -> jax.Array:
+    def output(self, g: jax.Array, dtype) -> jax.Array:
         """Outputs `[N, *size, O]` to `G`: `[R, P, O]`."""
-        return g.reshape(1, -1, g.shape[-1])
+        return g.astype(dtype).reshape(1, -1, g.shape[-1])
 
     def output_adjoint(self, y: jax.Array, samples: int) -> jax.Array:
         """`[R, P, O]` to outputs `[N, *size, O]`."""
@@ -82,28 +83,28 @@ class Minimal:
         self.tiles = tuple(-(-n // m) for n, m in zip(size, self.tile, strict=True))
         self.blocks = tuple(m * n + t - 1 for m, n, t in zip(self.tile, self.tiles, taps, strict=True))
 
-    def input(self, x: jax.Array) -> jax.Array:
+    def input(self, x: jax.Array, dtype) -> jax.Array:
         """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`."""
-        return self._analyse("input", x, 1, self.tile, self.tiles)
+        return self._analyse("input", x, 1, self.tile, self.tiles, dtype)
 
     def input_adjoint(self, z: jax.Array, samples: int) -> jax.Array:
         """`[R, P, I]` to blocks `[N, *blocks, I]`."""
         return self._synthesise("input", z, (samples,), self.tile, self.tiles, self.blocks)
 
-    def kernel(self, w: jax.Array) -> jax.Array:
+    def kernel(self, w: jax.Array, dtype) -> jax.Array:
         """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""
-        return self._analyse("kernel", w, 0, self.taps, (1,) * len(self.taps))
+        return self._analyse("kernel", w, 0, self.taps, (1,) * len(self.taps), dtype)
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
         """`[R, I, O]` to a kernel whose axes, flattened, are those of `[*taps, I, O]`."""
         w = w.reshape(w.shape[0], 1, -1)
         return self._synthesise("kernel", w, (), self.taps, (1,) * len(self.taps), self.taps)
 
-    def output(self, g: jax.Array) -> jax.Array:
+    def output(self, g: jax.Array, dtype) -> jax.Array:
         """Outputs `[N, *size, O]` to `G`: `[R, P, O]`."""
         axes = zip(self.tile, self.tiles, self.size, strict=True)
         g = pad(g, [(0, 0), *((0, m * n - o) for m, n, o in axes), (0, 0)])
-        return self._analyse("output", g, 1, self.tile, self.tiles)
+        return self._analyse("output", g, 1, self.tile, self.tiles, dtype)
 
     def output_adjoint(self, y: jax.Array, samples: int) -> jax.Array:
         """`[R, P, O]` to outputs `[N, *size, O]`."""
@@ -112,14 +113,16 @@ class Minimal:
     def _matrices(self, which):
         return [getattr(matrices(m, t), which) for m, t in zip(self.tile, self.taps, strict=True)]
 
-    def _analyse(self, which, a, first, step, count) -> jax.Array:
+    def _analyse(self, which, a, first, step, count, dtype) -> jax.Array:
         """Cut windows that start every `step` along each axis, times a matrix: `[R, rows, columns]`."""
         rows = 1 if first else a.shape[-2]
         a = lax.optimization_barrier(a)
         for i, (matrix, s, n) in enumerate(zip(self._matrices(which), step, count, strict=True)):
             axis = first + 2 * i
             parts = [lax.slice_in_dim(a, j, j + (n - 1) * s + 1, s, axis) for j in range(matrix.shape[1])]
-            a = lax.optimization_barrier(jnp.stack(_combine(matrix, parts)))
+            # Rounded where it is computed: what is stored is half as large.
+            a = jnp.stack(_combine(matrix, parts))
+            a = lax.optimization_barrier(a.astype(dtype) if i == len(count) - 1 else a)
         return a.reshape(prod(a.shape[: len(count)]), -1 if first else rows, a.shape[-1])
 
     def _synthesise(self, which, a, lead, step, count, size) -> jax.Array:
