@@ -39,8 +39,23 @@ def attend(query: Array, key: Array, value: Array, scores: int = _SCORES) -> Arr
 
 def _block(query: Array, key: Array, value: Array) -> Array:
     weights = jnp.einsum("npf,nqf->npq", query, key, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(weights, axis=-1).astype(value.dtype)
+    weights = _softmax(weights).astype(value.dtype)
     return jnp.einsum("npq,nqv->npv", weights, value, preferred_element_type=jnp.float32)
+
+
+@jax.custom_jvp
+def _softmax(x: Array) -> Array:
+    """Softmax over the last axis, whose derivatives need its result alone, and neither exponentials nor a quotient:
+    `jax.nn.softmax` has them only where a global setting of JAX asks for it."""
+    x = jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True)))
+    return x / jnp.sum(x, axis=-1, keepdims=True)
+
+
+@_softmax.defjvp
+def _softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (tangent,) = primals, tangents
+    y = _softmax(x)
+    return y, y * (tangent - jnp.sum(y * tangent, axis=-1, keepdims=True))
 
 
 def _cut(x: Array, size: int) -> Array:
