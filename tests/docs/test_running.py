@@ -138,7 +138,11 @@ def test_the_commands_of_a_page_do_what_they_say(name, tmp_path):
     make(tmp_path)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     (tmp_path / "bin").mkdir()
-    train, judge = shlex.join(small_training(widths)), "--num_samples 16"
+    # All metrics of images of 256x256 take minutes: the card has fewer.
+    train, judge = (
+        shlex.join(small_training(widths)),
+        "--num_samples 4 --metrics swd,nearest" if widths == 6 else "--num_samples 16",
+    )
     change = f'[[ " $* " = *" train "* ]] && set -- "$@" {train}\n[ $1 = evaluate ] && set -- "$@" {judge}'
     write_script(tmp_path / "bin" / "jaxgan", f'{change}\nexec {sys.executable} -m jaxgan "$@"')
     change = f'[ $1 = scripts/train.py ] && set -- "$@" {train}'
