@@ -14,7 +14,8 @@ less memory: `--config.train.accumulate=2`, which batch norm does not allow: add
 
 Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 53
 and coverage 0.74 on held-out tissue in 1,210 processor seconds (AMD EPYC, float32; reals against reals 15 and 1.00;
-docs/quality.md has the command, and other networks). At full size, on a GPU: not measured yet.
+another run reached 79 and 0.59; docs/quality.md has the command, and other networks). At full size, on a GPU: not
+measured yet.
 """
 
 import dataclasses
