@@ -19,6 +19,8 @@ from jaxgan.gan.step import train_many
 from jaxgan.processes import cluster
 from jaxgan.runs.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.bits
+
 ROOT = Path(__file__).parents[1]
 TRAIN = """
 import sys
@@ -31,8 +33,6 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.training import recorder
 from jaxgan.training.loop import train
-
-pytestmark = pytest.mark.bits
 recorder.make_figures = recorder.write_report = lambda run_dir: None  # They have tests of their own.
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1)).astype(np.uint8)
 assert jax.device_count() == 4, jax.devices()
