@@ -4,7 +4,7 @@
 #   bash scripts/test.sh --all               slow and parity too (installs PyTorch, which parity compares with)
 #   bash scripts/test.sh --faults            the long matrix of injected faults and what promises bits, compiled as users do
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
-#   bash scripts/test.sh --extras            only what needs the heavy libraries of the extras (installs them, 2 GB)
+#   bash scripts/test.sh --extras            what needs the heavy libraries of the extras (installs them, 2 GB), and the longest pages of docs/
 #   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ extras=test
 parity=
 if [ "${1:-}" = --all ]; then
     shift
-    marks="not faults"
+    marks="not faults and not nightly"
     extras=test,test-parity
     parity=1
 fi
@@ -29,7 +29,7 @@ if [ "${1:-}" = --accelerators ]; then
 fi
 if [ "${1:-}" = --extras ]; then
     shift
-    marks=extras
+    marks="extras or nightly"
     extras=test,test-extras
     export JAXGAN_NO_SKIPS=1
 fi
