@@ -5,8 +5,9 @@
 
 A row is `NAME = PRESET[:VARIANT] [--config.field=value ...]` or `NAME = peer:PEER` (`quality_peers.PEERS`). Every row
 and seed trains in a process of its own for the same budget of processor seconds, and is judged by `evaluate` on the
-held-out split, copies (`nearest`) on the training split. What is done is not done again: the same command goes on after
-an interruption. OUT gets `table.md`, `results.json` and `grids.png`.
+held-out split, copies (`nearest`) on the training split. A row whose rate falls (`optimizer.schedule`) has an end of
+its own, `train.iterations`: give it one that the budget reaches, for the budget ends it too. What is done is not done
+again: the same command goes on after an interruption. OUT gets `table.md`, `results.json` and `grids.png`.
 """
 
 from __future__ import annotations
@@ -85,8 +86,9 @@ def plan(args: Any) -> list[Path]:
                 "num_samples": args.num_samples,
                 "metrics": list(metrics),
             }
-            # Without an end of its own: the budget ends it. Nothing is drawn meanwhile.
-            description["config"]["train"] |= {"iterations": 0, "epochs": 1e9, "sample_every_epochs": 0.0}
+            description["config"]["train"] |= {"sample_every_epochs": 0.0}  # Nothing is drawn meanwhile.
+            if config.optimizer.schedule == "constant":  # Without an end of its own: the budget ends it.
+                description["config"]["train"] |= {"iterations": 0, "epochs": 1e9}
             there = folder / "row.json"
             if there.exists() and json.loads(there.read_text()) != json.loads(json.dumps(description)):
                 raise InputError(f"{there} describes another row: choose another --output, or another name")

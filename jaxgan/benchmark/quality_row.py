@@ -67,21 +67,23 @@ def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> 
     """Trains until the budget is spent; returns facts of the run.
 
     Args:
-      config: what to train; its length is ignored.
+      config: what to train; it may end before the budget does.
       data_dir: the data.
       folder: of the row; the run lies in `run` below it.
       budget: processor seconds, those of earlier attempts included.
     """
     spent = json.loads((folder / SPENT).read_text())["seconds"] if (folder / SPENT).exists() else 0.0
     if spent < budget:
+        ended = False
         with ended_after(budget - spent):
             try:
                 train(config, folder / "run", data_dir)
+                ended = True
             except Interrupted:
                 pass
             finally:
                 write_json(folder / SPENT, {"seconds": spent + processor_seconds()})
-        if spent + processor_seconds() < budget:
+        if not ended and spent + processor_seconds() < budget:
             raise Interrupted("stopped before the budget was spent; the same command goes on")
     model = load_trained_model(folder / "run", "latest")
     return {"step": model.step, "seconds": json.loads((folder / SPENT).read_text())["seconds"]}

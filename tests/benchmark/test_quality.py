@@ -38,21 +38,25 @@ def test_a_row_is_a_preset_with_overrides_or_a_peer(preset):
 
 @pytest.mark.slow
 def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, capsys):
+    """Row b has an end of its own, because its rate falls to 0 there; row a ends with the budget."""
     rng = np.random.default_rng(0)
     data = tmp_path / "set.npz"
     np.savez(data, **{f"{split}_images": rng.integers(0, 255, (40, 8, 8), np.uint8) for split in ("train", "test")})
     flags = ["--data", str(data), "--output", str(tmp_path / "out"), "--seeds", "1", "--processor_seconds", "8"]
     flags += ["--num_samples", "40", "--metrics", "swd,histogram", "--row", f"a = {preset}"]
+    flags += ["--row", f"b = {preset} --config.optimizer.schedule=linear --config.train.iterations=3"]
     assert quality.main(flags) == 0
     folder = tmp_path / "out" / "a" / "seed1"
     spent = json.loads((folder / quality_row.SPENT).read_text())["seconds"]
     assert spent >= 8
+    of_b = json.loads((tmp_path / "out" / "b" / "seed1" / quality_row.RESULT).read_text())
+    assert of_b["facts"]["step"] == 3
     before = (folder / quality_row.RESULT).stat().st_mtime_ns
     capsys.readouterr()
     assert quality.main(flags) == 0
     assert (folder / quality_row.RESULT).stat().st_mtime_ns == before
     printed = capsys.readouterr().out
-    assert "| a | 1 |" in printed and "swd" in printed
+    assert "| a | 1 |" in printed and "| b | 1 | 3 |" in printed and "swd" in printed
     assert Image.open(tmp_path / "out" / "grids.png").size[0] > 6 * 8
     with pytest.raises(InputError, match="another row"):
         quality.main([*flags, "--train_split", "test"])
