@@ -12,10 +12,10 @@ relativistic with R1 and R2; `small_r1`: non-saturating with lazy R1), and `plai
 By grade: prepare with `--labelled` and add `--config.data.labelled=True --config.critic.conditioning=projection`. With
 less memory: `--config.train.accumulate=2`, which batch norm does not allow: add `--config.generator.norm=group`.
 
-Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 53
-and coverage 0.74 on held-out tissue in 1,210 processor seconds (AMD EPYC, float32; reals against reals 15 and 1.00;
-another run reached 79 and 0.59; docs/quality.md has the command, and other networks). At full size, on a GPU: not
-measured yet.
+Hardware: one GPU; `small` and `plain_small`: 2 CPU cores, for about 15 minutes. Figures: `small` reached fd_vgg16 48.2
+(44 to 51) and coverage 0.78 on held-out tissue in 1,210 processor seconds, three seeds (Intel Xeon, float32; reals
+against reals 14.6 and 1.00; docs/quality.md has the command, and other networks). At full size, on a GPU: not measured
+yet.
 """
 
 import dataclasses
@@ -108,7 +108,7 @@ def small() -> Config:
         base,
         generator=dataclasses.replace(base.generator, network="lean"),
         objective=ObjectiveConfig(loss="wgan", penalty="gp", penalty_weight=10.0, n_critic=1),
-        optimizer=OptimizerConfig(lr=5e-4, beta1=0.0, beta2=0.9),
+        optimizer=OptimizerConfig(lr=1e-3, beta1=0.0, beta2=0.9),
         train=dataclasses.replace(base.train, batch_size=32, iterations=4000),
     )
 
