@@ -15,8 +15,8 @@ this system describes it) and `small` (the default at 64x64; 2 CPU cores, about 
 
 Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figures: `small`, trained on 100 maps
 of nuclei for 608 processor seconds (AMD EPYC, float32), reached fd_vgg16 25.7 and coverage 0.74 on 50 held-out ones
-(without `diffaugment` 41.6 and 0.42; one seed each, and seeds differ as much: docs/quality.md). At full size, on a
-GPU: not measured yet.
+(without `diffaugment` 41.6 and 0.42: one seed each, and not seen again at another rate; docs/quality.md has the
+commands). At full size, on a GPU: not measured yet.
 """
 
 import dataclasses

@@ -74,17 +74,14 @@ def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> 
     """
     spent = json.loads((folder / SPENT).read_text())["seconds"] if (folder / SPENT).exists() else 0.0
     if spent < budget:
-        ended = False
         with ended_after(budget - spent):
             try:
                 train(config, folder / "run", data_dir)
-                ended = True
             except Interrupted:
-                pass
+                if spent + processor_seconds() < budget:
+                    raise Interrupted("stopped before the budget was spent; the same command goes on") from None
             finally:
                 write_json(folder / SPENT, {"seconds": spent + processor_seconds()})
-        if not ended and spent + processor_seconds() < budget:
-            raise Interrupted("stopped before the budget was spent; the same command goes on")
     model = load_trained_model(folder / "run", "latest")
     return {"step": model.step, "seconds": json.loads((folder / SPENT).read_text())["seconds"]}
 
