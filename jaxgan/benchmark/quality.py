@@ -62,7 +62,7 @@ def plan(args: Any) -> list[Path]:
     """Writes the description of every row and seed that is not there yet; returns the folders, seed by seed.
 
     Raises:
-      InputError: a wrong row, seed or metric, or a folder that holds another experiment.
+      InputError: a wrong row, seed or metric, data that do not fit, or a folder that holds another experiment.
     """
     metrics = parse_metrics(args.metrics)
     rows: list[tuple[str, str, Config]] = []
@@ -72,6 +72,8 @@ def plan(args: Any) -> list[Path]:
         seeds = [int(seed) for seed in args.seeds.split(",")]
     except ValueError:
         raise InputError(f"--seeds {args.seeds!r} is not valid: give numbers, e.g. 0,1,2") from None
+    for _, _, config in rows:  # Wrong data are found before anything is written.
+        quality_row.open_splits(config, args.data, Path(args.output), (args.train_split, args.test_split), metrics)
     folders = []
     for seed in seeds:
         for name, peer, config in rows:

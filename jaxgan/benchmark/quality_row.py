@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,27 @@ def ended_after(seconds: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def open_splits(
+    config: Config, data_dir: str, cache_dir: Path, splits: tuple[str, str], metrics: Sequence[str]
+) -> tuple[Dataset, Dataset]:
+    """What a row is trained on and what it is judged by.
+
+    Args:
+      config: of the row.
+      data_dir: the data.
+      cache_dir: where a raw source is prepared if that cannot be done beside it.
+      splits: their names.
+      metrics: names as for `evaluate`; those of classes need labels of the reals, also where the row learns none.
+
+    Raises:
+      InputError: as `open_dataset`.
+    """
+    labelled = config.data.labelled or any(METRICS[name].labelled for name in metrics)
+    judged = dataclasses.replace(config, data=dataclasses.replace(config.data, labelled=labelled))
+    trained_on, held_out = (open_data(judged, data_dir, cache_dir, split=split) for split in splits)
+    return trained_on, held_out
 
 
 def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> dict[str, Any]:
@@ -156,10 +177,7 @@ def main(arguments: list[str]) -> None:
     """Runs one row that a JSON file describes (`quality` writes it)."""
     row = json.loads(Path(arguments[0]).read_text())
     folder, config = Path(arguments[0]).parent, Config.from_dict(row["config"])
-    # Metrics of classes need them of the reals, also where the row learns none.
-    labelled = config.data.labelled or any(METRICS[name].labelled for name in row["metrics"])
-    judged = dataclasses.replace(config, data=dataclasses.replace(config.data, labelled=labelled))
-    trained_on, held_out = (open_data(judged, row["data_dir"], folder, split=row[name]) for name in ("train", "test"))
+    trained_on, held_out = open_splits(config, row["data_dir"], folder, (row["train"], row["test"]), row["metrics"])
 
     def make() -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
         if row["peer"]:

@@ -61,6 +61,9 @@ def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, ca
     printed = capsys.readouterr().out
     assert "| a | 1 |" in printed and "| b | 1 | 3 |" in printed and "swd" in printed
     assert Image.open(tmp_path / "out" / "grids.png").size[0] > 6 * 8
+    with pytest.raises(InputError, match="/nope: no such file or folder"):
+        quality.main(["--data", "/nope", "--output", str(tmp_path / "none"), "--row", f"a = {preset}"])
+    assert not (tmp_path / "none").exists()
     with pytest.raises(InputError, match="another row"):
         quality.main([*flags, "--train_split", "test"])
 
