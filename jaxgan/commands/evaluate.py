@@ -57,7 +57,11 @@ def parser() -> flags.ArgumentParser:
         help="your preset file, where it adds networks, losses or metrics",
     )
     add("--data_dir", type=flags.source, metavar="DIR", help="the run's data (default: where it found them)")
-    add("--split", choices=("train", "holdout"), help="reals to compare with (default: what was held out, if anything)")
+    add(
+        "--split",
+        metavar="NAME",
+        help="train, holdout or another split of reals (default: what was held out, if anything)",
+    )
     add(
         "--num_samples",
         type=flags.whole(2, flags.MOST_SAMPLES),

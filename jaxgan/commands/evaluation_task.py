@@ -16,6 +16,8 @@ import jax
 import numpy as np
 
 from jaxgan import clouds
+from jaxgan.config import Config
+from jaxgan.data.dataset import Dataset
 from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.sources import Source, dataset_source, files_source, generator_source
@@ -102,18 +104,15 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     # An exported model may lie in a package, and of what lies in a cloud we have a copy: nothing is written there.
     elsewhere = model.critic is None or clouds.is_remote(args.checkpoint)
     beside = None if elsewhere else model.run_dir
-    dataset = jaxgan.open_data(model.config, _data_dir(args, model.run_dir), beside)
+    data_dir = _data_dir(args, model.run_dir)
+    dataset = jaxgan.open_data(model.config, data_dir, beside)
     if dataset.fingerprint != model.data_fingerprint:
         raise InputError(
             f"--data_dir: the data of {dataset.name} are not those that {model.run_dir} was trained on (fingerprint"
             f" {dataset.fingerprint or 'none'}, expected {model.data_fingerprint or 'none'}): give these"
         )
     split = args.split or ("train" if dataset.held_out is None else "holdout")
-    reals = dataset if split == "train" else dataset.held_out
-    if reals is None:
-        raise InputError(
-            f"--split holdout: {dataset.name} has nothing held out; prepare it with --holdout, or leave out"
-        )
+    reals = _split(model.config, data_dir, dataset, split, beside)
     count = int(np.clip(dataset.size, 1000, 10_000)) if args.num_samples is None else args.num_samples
     if count < 2:
         raise InputError(f"--num_samples {count} is not valid: ask for at least 2")
@@ -148,9 +147,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     if args.heldout is not None:
         heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
     else:
-        heldout = (
-            None if dataset.held_out is None or split == "holdout" else dataset_source(dataset.held_out, MOST_REALS)
-        )
+        heldout = None if dataset.held_out is None or split != "train" else dataset_source(dataset.held_out, MOST_REALS)
     return Task(
         dataset_source(reals, MOST_REALS),
         generated,
@@ -158,12 +155,33 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         facts,
         output or default,
         heldout,
-        training=dataset_source(dataset, MOST_REALS) if split == "holdout" else None,
+        training=dataset_source(dataset, MOST_REALS) if split != "train" else None,
         run_dir=None if elsewhere else model.run_dir,
         critic=None if model.critic is None else critic,
         conditional=bool(model.class_names),
         card=_card_facts(model, dataset),
     )
+
+
+def _split(config: Config, data_dir: str, dataset: Dataset, split: str, beside: Path | None) -> Dataset:
+    """The reals of `--split`: "train" is what the run was trained on, whatever the data call it, others are apart."""
+    if split == "train":
+        return dataset
+    if split == "holdout" and dataset.held_out is not None:
+        return dataset.held_out
+    if data_dir == "demo" or split == "holdout":
+        raise InputError(
+            f"--split {split}: {dataset.name} has nothing held out; prepare it with --holdout, name another of its"
+            " splits, or leave out"
+        )
+    seen = config.data.split.split("+")
+    if "all" in (*seen, split) or set(seen) & set(split.split("+")):
+        raise InputError(
+            f"--split {split}: the run was trained on it, or on a part of it; give train, or another split"
+        )
+    import jaxgan
+
+    return jaxgan.open_data(config, data_dir, beside, split=split)
 
 
 def _card_facts(model: Any, dataset: Any) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def open_data(
             f"config.data.scaling={wanted.scaling!r}, but {data_dir} was prepared with {dataset.scaling.policy!r}:"
             " prepare it again, or set config.data.scaling=auto"
         )
-    if wanted.holdout and dataset.held_out is None:
+    if wanted.holdout and dataset.held_out is None and dataset.trainable:
         raise InputError(
             f"config.data.holdout={wanted.holdout!r}, but {data_dir} was prepared without: prepare it again with"
             f" --holdout {wanted.holdout}, or leave the field empty"

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -17,6 +18,7 @@ from PIL import Image
 import jaxgan
 from jaxgan import evaluation
 from jaxgan.commands import evaluate as run
+from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
 
@@ -183,7 +185,7 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     images = pictures(40)[..., None]
     dataset = from_arrays("toy", images, np.arange(40) % 2, fingerprint="f")
     model = types.SimpleNamespace(
-        config=None, run_dir=tmp_path / "run", step=7, class_names=("a", "b"), data_fingerprint="f",
+        config=Config(), run_dir=tmp_path / "run", step=7, class_names=("a", "b"), data_fingerprint="f",
         params={"w": np.zeros((3, 4))}, critic=(None, {"w": np.zeros(5)}, {}),
     )  # fmt: skip
     opened = []
@@ -228,10 +230,42 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     section = page[page.index('<section id="card"') :]
     for words in ("Teaching alone", "memorisation_pixels", "13 held out, never trained on", "(green: at most"):
         assert words in section[: section.index("</section>")], words
+    with pytest.raises(InputError, match=r"--split holdout: toy has nothing held out; .* another of its splits"):
+        dataset = dataclasses.replace(dataset, held_out=None)
+        run.evaluate_command(flags(**vars(args) | {"split": "holdout"}))
     model.data_fingerprint = "other"
     with pytest.raises(InputError, match="not those that"):
         run.evaluate_command(args)
     assert "protocol: 300 generated against 40 real" in capsys.readouterr().out
+
+
+def test_a_checkpoint_is_compared_with_any_split_of_its_data(tmp_path, monkeypatch):
+    images = pictures(40)
+    np.savez(tmp_path / "toy.npz", train_images=images[:25], val_images=images[25:33], test_images=images[33:])
+    config = Config.from_dict({"data": {"size": 16, "channels": 1, "split": "train+val", "holdout": "test"}})
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "data.json").write_text(json.dumps({"data_dir": str(tmp_path / "toy.npz")}))
+    model = types.SimpleNamespace(
+        config=config, run_dir=run_dir, step=7, class_names=(), critic=None, params={},
+        data_fingerprint=jaxgan.open_data(config, tmp_path / "toy.npz").fingerprint,
+    )  # fmt: skip
+    fakes = np.random.default_rng(0).uniform(-1, 1, (64, 16, 16, 1)).astype(np.float32)
+    monkeypatch.setattr(jaxgan, "load_trained_model", lambda path, step: model)
+    monkeypatch.setattr(jaxgan, "generate_samples", lambda model, n, *_: fakes[:n])
+    for split, real in ((None, 7), ("holdout", 7), ("test", 7), ("train", 33)):
+        output = tmp_path / f"{split}.json"
+        args = flags(
+            checkpoint=str(run_dir), num_samples=9, metrics="histogram,nearest", split=split, output=str(output)
+        )
+        found = run.evaluate_command(args)[0].metrics
+        assert found["histogram"].protocol["n_real"] == real, split
+        assert found["memorisation_pixels"].protocol["searched"] == 33, "what the run saw"
+    for split in ("val", "val+test", "all"):
+        with pytest.raises(InputError, match=rf"--split {re.escape(split)}: the run was trained on it, or on a part"):
+            run.evaluate_command(flags(checkpoint=str(run_dir), num_samples=9, split=split))
+    with pytest.raises(InputError, match=r"split='hold_out': toy has no 'hold_out', only train, val, test"):
+        run.evaluate_command(flags(checkpoint=str(run_dir), num_samples=9, split="hold_out"))
 
 
 @pytest.mark.real_data

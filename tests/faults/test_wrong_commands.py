@@ -83,7 +83,6 @@ CASES = [
     ("train --config minst --data_dir demo", "did you mean mnist?"),
     ("train --config mnist:wgan_pg --data_dir demo", "did you mean wgan_gp?"),
     ("evaluate --checkpoint run --metrics prcd", "did you mean prdc?"),
-    ("evaluate --checkpoint run --split hold_out", "did you mean holdout?"),
     ("benchmark --config mnist --compare tortch", "did you mean torch?"),
 ]  # fmt: skip
 
