@@ -9,16 +9,19 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxgan.models.layers import Dense
 
 Array = jax.Array
 
-# Scores of one sample that are held at once: 4 MiB in float32.
+# Scores of one sample that are held at once: 4 MiB in float32. On a CPU fewer queries, whose scores stay in its cache:
+# docs/performance.md has what that gains.
 _SCORES = 2**20
+_QUERIES_ON_CPU = 64
 
 
-def attend(query: Array, key: Array, value: Array, scores: int = _SCORES) -> Array:
+def attend(query: Array, key: Array, value: Array, scores: int | None = None) -> Array:
     """`softmax(query key') value` of each sample, float32 `[N, P, V]`.
 
     Queries are taken in blocks, each with its whole row of scores, so the softmax is exact; a block's scores are made
@@ -28,11 +31,28 @@ def attend(query: Array, key: Array, value: Array, scores: int = _SCORES) -> Arr
       query: `[N, P, F]`.
       key: `[N, Q, F]`.
       value: `[N, Q, V]`.
-      scores: how many scores of a sample may be held at once; at the least one row is.
+      scores: how many scores of a sample may be held at once; at the least one row is. None: what suits the platform
+        that the program is lowered for.
     """
-    positions, most = query.shape[1], max(1, scores // key.shape[1])
-    size = next(size for size in range(min(most, positions), 0, -1) if positions % size == 0)
-    if size == positions:
+    queries, keys = query.shape[1], key.shape[1]
+    if scores is not None:
+        return _by_blocks(_block_size(queries, scores // keys), query, key, value)
+    anywhere, on_cpu = (
+        _block_size(queries, _SCORES // keys),
+        _block_size(queries, min(_QUERIES_ON_CPU, _SCORES // keys)),
+    )
+    return lax.platform_dependent(
+        query, key, value, cpu=partial(_by_blocks, on_cpu), default=partial(_by_blocks, anywhere)
+    )
+
+
+def _block_size(queries: int, most: int) -> int:
+    """The largest divisor of the queries that is not above `most`, and 1 at the least."""
+    return next(size for size in range(min(most, queries), 1, -1) if queries % size == 0) if most > 1 else 1
+
+
+def _by_blocks(size: int, query: Array, key: Array, value: Array) -> Array:
+    if size == query.shape[1]:
         return _block(query, key, value)
     return _merge(_attend(_cut(query, size), key, value))
 
@@ -47,7 +67,7 @@ def _block(query: Array, key: Array, value: Array) -> Array:
 def _softmax(x: Array) -> Array:
     """Softmax over the last axis, whose derivatives need its result alone, and neither exponentials nor a quotient:
     `jax.nn.softmax` has them only where a global setting of JAX asks for it."""
-    x = jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True)))
+    x = jnp.exp(x - lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True)))
     return x / jnp.sum(x, axis=-1, keepdims=True)
 
 
@@ -70,7 +90,7 @@ def _merge(blocks: Array) -> Array:
 
 @jax.custom_vjp
 def _attend(blocks: Array, key: Array, value: Array) -> Array:
-    return jax.lax.map(lambda query: _block(query, key, value), blocks)
+    return lax.map(lambda query: _block(query, key, value), blocks)
 
 
 def _attend_forward(blocks: Array, key: Array, value: Array) -> tuple[Array, tuple[Array, ...]]:
@@ -90,7 +110,7 @@ def _attend_backward(operands: tuple[Array, ...], cotangents: Array) -> tuple[Ar
         return (sums[0] + of_key, sums[1] + of_value), of_query
 
     zeros = (jnp.zeros(key.shape, jnp.float32), jnp.zeros(value.shape, jnp.float32))
-    (of_key, of_value), of_blocks = jax.lax.scan(body, zeros, (blocks, cotangents))
+    (of_key, of_value), of_blocks = lax.scan(body, zeros, (blocks, cotangents))
     return of_blocks, of_key.astype(key.dtype), of_value.astype(value.dtype)
 
 

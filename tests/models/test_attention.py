@@ -29,15 +29,15 @@ def penalty(attention, query, key, value):
     return sum(jnp.sum(g**2) for g in jax.grad(score, argnums=(0, 1, 2))(query, key, value))
 
 
-@pytest.mark.parametrize("scores", [1, 24 * 5, 10**6])
-def test_value_and_derivatives_are_those_of_the_whole_matrix_in_float64(scores):
+@pytest.mark.parametrize(("positions", "scores"), [(24, 1), (24, 24 * 5), (24, 10**6), (192, None), (7, None)])
+def test_value_and_derivatives_are_those_of_the_whole_matrix_in_float64(positions, scores):
     exact = jax.enable_x64(True) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64()
     with exact:
-        reference = operands(24, jnp.float64)
+        reference = operands(positions, jnp.float64)
         expected = naive(*reference)
         first = jax.grad(lambda *o: jnp.sum(naive(*o) ** 2), argnums=(0, 1, 2))(*reference)
         second = jax.grad(partial(penalty, naive), argnums=(0, 1, 2))(*reference)
-    ours, blocked = operands(24, jnp.float32), partial(attend, scores=scores)
+    ours, blocked = operands(positions, jnp.float32), partial(attend, scores=scores)
     np.testing.assert_allclose(jax.jit(blocked)(*ours), expected, atol=1e-5)
     got = jax.jit(jax.grad(lambda *o: jnp.sum(blocked(*o) ** 2), argnums=(0, 1, 2)))(*ours)
     for a, b in zip(got, first, strict=True):
@@ -58,6 +58,16 @@ def test_memory_of_the_second_derivative_does_not_grow_with_the_square():
     matrix = 2 * positions**2 * 4
     assert temporaries(naive) > matrix
     assert temporaries(partial(attend, scores=positions * 32)) < matrix / 4
+    assert temporaries(attend) < matrix / 4, "as a CPU takes them"
+
+
+def test_a_matrix_that_fits_is_cut_into_blocks_on_a_cpu_alone():
+    shapes = [jax.ShapeDtypeStruct((2, 1024, width), jnp.float32) for width in (4, 4, 6)]
+    loops = {}
+    for platform in ("cpu", "cuda", "tpu"):
+        lowered = jax.jit(attend).trace(*shapes).lower(lowering_platforms=(platform,))
+        loops[platform] = lowered.as_text().count("stablehlo.while")
+    assert loops == {"cpu": 1, "cuda": 0, "tpu": 0}
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 4, 16), (1, 4, 2, 4, 16)])
