@@ -2,9 +2,9 @@
 
     python -m jaxgan.benchmark.maps configs/cell256.py [--batch_size N]
 
-Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch), a line for
-each kind of layer with its kernel and stride ("4/2"); `*` marks the scheme that the lowering chooses. In a whole update
-the maps share transforms, so the sum of a row is an upper bound.
+Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch), lines for
+each kind of layer with its kernel and stride ("4/2"); `*` marks what the lowering chooses. In a whole update the maps
+share transforms, so the sum of a line is an upper bound.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from jaxgan.config.presets import load_config
 from jaxgan.models import build_critic
 from jaxgan.ops import conv, lowering_cpu
 from jaxgan.ops.geometry import Geometry
-from jaxgan.ops.schemes import Columns, Minimal
+from jaxgan.ops.schemes import Columns, Minimal, Spread
+
+Scheme = Columns | Spread | Minimal
 
 # One compiled program repeats a map, so that its temporaries are reused as they are in training.
 REPEATS, ROUNDS = 16, 3
@@ -52,14 +54,15 @@ def layers(config: Config, batch_size: int) -> list[tuple[Geometry, int, int, in
 _SMALL, _LARGE = {1: 1, 2: 2, 3: 2}, {1: 1, 2: 4, 3: 3}
 
 
-def schemes(geometry: Geometry) -> list[Columns | Minimal]:
-    """Columns, small tiles, tiles that are large along two axes, large tiles."""
-    taps = lowering_cpu.Blocks(geometry).taps
-    found: list[Columns | Minimal] = [Columns(taps, geometry.output)]
+def schemes(geometry: Geometry) -> list[Scheme]:
+    """Windows of the input and of the output, of one and of several neighbours; small tiles, tiles that are large along
+    two axes, large tiles."""
+    taps, size = lowering_cpu.Blocks(geometry).taps, geometry.output
+    found: list[Scheme] = [kind(taps, size, fold) for kind in (Columns, Spread) for fold in lowering_cpu.FOLDS]
     if 1 < max(taps) <= max(_LARGE):
         small, large = (tuple(sizes[t] for t in taps) for sizes in (_SMALL, _LARGE))
         tiles = dict.fromkeys([small, small[:-2] + large[-2:], large])
-        found += [Minimal(taps, geometry.output, tile) for tile in tiles]
+        found += [Minimal(taps, size, tile) for tile in tiles]
     return found
 
 
@@ -68,39 +71,44 @@ def milliseconds(function: Callable, a: jax.Array, b: jax.Array) -> float:
     result = jax.eval_shape(function, a, b)
 
     def body(_, carry):
-        last, a = carry
-        a, _ = lax.optimization_barrier((a, last[(0,) * last.ndim]))  # Not before the last one is done.
-        return function(a, b), a
+        last, a, b = carry
+        # Not before the last one is done, and nothing of either operand once for all.
+        a, b, _ = lax.optimization_barrier((a, b, last[(0,) * last.ndim]))
+        return function(a, b), a, b
 
     start = jnp.zeros(result.shape, result.dtype)
-    program = jax.jit(lambda a, b: lax.fori_loop(0, REPEATS, body, (start, a))[0]).lower(a, b).compile()
+    program = jax.jit(lambda a, b: lax.fori_loop(0, REPEATS, body, (start, a, b))[0]).lower(a, b).compile()
     return best_seconds(partial(program, a, b), ROUNDS) / REPEATS * 1e3
 
 
-def measure(geometry: Geometry, samples: int, channels: int, features: int) -> dict[str, list[float]]:
-    """Milliseconds of C, Cx and Cw under each scheme, by the scheme's name."""
+def measure(geometry: Geometry, samples: int, channels: int, features: int) -> dict[str, list[str]]:
+    """Milliseconds of C, Cx and Cw under each scheme, by the scheme's name, with a mark where it is chosen."""
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (samples, *geometry.size, channels))
     w = jax.random.normal(keys[1], (*geometry.kernel, channels, features))
     g = jax.random.normal(keys[2], (samples, *geometry.output, features))
-    blocks, chosen = lowering_cpu.choose(geometry, samples, channels, features)
-    times = {}
-    for scheme in {_name(s): s for s in [*schemes(geometry), chosen]}.values():
+    operands = {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}
+    blocks = lowering_cpu.Blocks(geometry)
+    chosen = {name: lowering_cpu.choose(name, geometry, samples, channels, features)[1] for name in operands}
+    times: dict[str, list[str]] = {}
+    for scheme in {_name(s): s for s in [*schemes(geometry), *chosen.values()]}.values():
         with mock.patch.object(lowering_cpu, "choose", lambda *_, scheme=scheme: (blocks, scheme)):
-            mark = "*" if _name(scheme) == _name(chosen) else ""
-            times[_name(scheme) + mark] = [
-                milliseconds(lambda a, b, name=name: lowering_cpu.MAPS[name](geometry, a, b), *operands)
-                for name, operands in {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}.items()
+            times[_name(scheme)] = [
+                f"{milliseconds(partial(lowering_cpu.MAPS[name], geometry), *pair):.1f}"
+                + ("*" if _name(scheme) == _name(chosen[name]) else "")
+                for name, pair in operands.items()
             ]
     return times
 
 
-def _name(scheme: Columns | Minimal) -> str:
-    return "columns" if isinstance(scheme, Columns) else "x".join(map(str, scheme.tile))
+def _name(scheme: Scheme) -> str:
+    if isinstance(scheme, Minimal):
+        return "tiles of " + "x".join(map(str, scheme.tile))
+    return f"{'columns' if isinstance(scheme, Columns) else 'spread'} of {scheme.fold}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one line a layer."""
+    """Print the lines of each layer."""
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
@@ -112,10 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = 2 * samples * prod(geometry.output) * prod(geometry.kernel) * channels * features / 1e9
         size, kernel, stride = "x".join(map(str, geometry.size)), geometry.kernel[0], geometry.stride[0]
         times = measure(geometry, samples, channels, features)
-        cells = "  ".join(f"{name}: " + " / ".join(f"{t:.1f}" for t in ms) for name, ms in times.items())
-        print(
-            f"{samples} x {size} x {channels} to {features}  {kernel}/{stride}  {work:.2f} GFLOP  {cells}", flush=True
-        )
+        print(f"{samples} x {size} x {channels} to {features}  {kernel}/{stride}  {work:.2f} GFLOP")
+        for name, cells in times.items():
+            print(f"    {name:16} {' / '.join(cells)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The three maps as matrix products, for CPUs.
 
 Every map is a product between linear transforms of its arguments (`schemes.py`), after space-to-depth has made the
-stride one (kernel 4 stride 2 becomes kernel 2). Which transforms are best depends on the shape; an estimate of the time
-decides.
+stride one (kernel 4 stride 2 becomes kernel 2). Which transforms are best depends on the map and on the shape; an
+estimate of the time decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgan.ops.geometry import Geometry, accumulator
-from jaxgan.ops.schemes import Columns, Minimal, pad
+from jaxgan.ops.schemes import Columns, Minimal, Spread, pad
 
 
 class Blocks:
@@ -64,30 +64,64 @@ class Blocks:
         return [(0, t * p - k) for t, p, k in axes]
 
 
-# The time of an element gathered into columns, and of one transformed, in operations of a matrix product.
-_GATHERED, _TRANSFORMED = 250, 200
+# The time of an element gathered into windows, of each piece of them (they are copied piece by piece), of an element
+# added where windows overlap, and of one transformed, in operations of a matrix product.
+_GATHERED, _PIECE, _ADDED, _TRANSFORMED = 300, 1000, 150, 200
+
+# A pixel of few channels is transformed as slowly as one of so many more.
+_FEW = 16
 
 # Samples reckoned with in a program for any number of them: as `inference.sampling` makes small images.
 _ANY_BATCH = 64
 
+# Neighbouring outputs that may share a row of windows.
+FOLDS = (1, 2, 4, 8)
 
-def choose(geometry: Geometry, samples: int, channels: int, features: int) -> tuple[Blocks, Columns | Minimal]:
-    """The scheme that should take the least time; `docs/performance.md` has the measurements behind the estimate."""
+
+def choose(
+    name: str, geometry: Geometry, samples: int, channels: int, features: int
+) -> tuple[Blocks, Columns | Spread | Minimal]:
+    """The scheme that should take the least time for a map, where an update takes all three; `docs/performance.md` has
+    the measurements behind the estimate."""
     blocks = Blocks(geometry)
     if not isinstance(samples, int):
         samples = _ANY_BATCH  # jax.export with a symbolic batch: an estimate must be a number
-    taps, size, inputs = blocks.taps, geometry.output, channels * prod(blocks.phases)
-    gathered = samples * prod(size) * prod(taps) * inputs
-    costs: dict[Columns | Minimal, float] = {Columns(taps, size): gathered * (2 * features + _GATHERED)}
+    sizes = samples, channels * prod(blocks.phases), features
+    windowed = {name: _windowed(name, blocks.taps, geometry.output, *sizes) for name in MAPS}
     # With fewer channels a transform moves more than the products save; more taps lose digits.
-    if min(channels, features) >= 8 and 1 < max(taps) <= 3:
-        for tile in _tiles(taps):
-            scheme = Minimal(taps, size, tile)
-            rows = samples * prod(scheme.tiles)
-            products = rows * inputs * features
-            moved = rows * (inputs + features) + inputs * features
-            costs[scheme] = scheme.points * (products * _operations(products) + moved * _TRANSFORMED)
-    return blocks, min(costs, key=costs.__getitem__)
+    if min(channels, features) >= 8 and 1 < max(blocks.taps) <= 3:
+        cost, scheme = _minimal(blocks.taps, geometry.output, *sizes)
+        if cost < sum(cost for cost, _ in windowed.values()):
+            return blocks, scheme
+    return blocks, windowed[name][1]
+
+
+def _windowed(name: str, taps, size, samples: int, inputs: int, features: int) -> tuple[float, Columns | Spread]:
+    """The cheapest scheme of windows for a map, and its cost. A map whose result has windows adds them up; others
+    gather them."""
+    costs: dict[Columns | Spread, float] = {}
+    for kind, side, other, adding in ((Columns, inputs, features, "Cx"), (Spread, features, inputs, "C")):
+        for fold in FOLDS:
+            scheme = kind(taps, size, fold)
+            elements = samples * scheme.gathered * side
+            moved = elements * _ADDED if name == adding else elements * _GATHERED + samples * scheme.pieces * _PIECE
+            costs[scheme] = moved + 2 * elements * fold * other
+    scheme = min(costs, key=costs.__getitem__)
+    return costs[scheme], scheme
+
+
+def _minimal(taps, size, samples: int, inputs: int, features: int) -> tuple[float, Minimal]:
+    """The cheapest tile, and the cost of the three maps together: they share the transforms of what they have in
+    common, so that each side is transformed twice, there and back."""
+    costs = {}
+    for tile in _tiles(taps):
+        scheme = Minimal(taps, size, tile)
+        rows = samples * prod(scheme.tiles)
+        products = rows * inputs * features
+        moved = rows * (inputs + features + 2 * _FEW) + inputs * features
+        costs[scheme] = scheme.points * (3 * products * _operations(products) + 2 * moved * _TRANSFORMED)
+    scheme = min(costs, key=costs.__getitem__)
+    return costs[scheme], scheme
 
 
 def _tiles(taps):
@@ -104,7 +138,7 @@ def _operations(products: int) -> float:
 def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     """`C(x, w) = G* (X W)`."""
     samples = x.shape[0]
-    blocks, scheme = choose(geometry, samples, *w.shape[-2:])
+    blocks, scheme = choose("C", geometry, samples, *w.shape[-2:])
     dtype = geometry.matmul_dtype or x.dtype
     x, w = scheme.input(blocks.input(x, scheme.blocks), dtype), scheme.kernel(blocks.kernel(w), dtype)
     y = _dot(x, w, 2, 1)
@@ -113,7 +147,7 @@ def forward(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 
 def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
     """`Cx(g, w) = X* (G W')`."""
-    blocks, scheme = choose(geometry, g.shape[0], *w.shape[-2:])
+    blocks, scheme = choose("Cx", geometry, g.shape[0], *w.shape[-2:])
     dtype = geometry.matmul_dtype or g.dtype
     x = _dot(scheme.output(g, dtype), scheme.kernel(blocks.kernel(w), dtype), 2, 2)
     return blocks.input_adjoint(scheme.input_adjoint(x, g.shape[0]), scheme.blocks)
@@ -121,7 +155,7 @@ def input_adjoint(geometry: Geometry, g: jax.Array, w: jax.Array) -> jax.Array:
 
 def weight_adjoint(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """`Cw(x, g) = W* (X' G)`."""
-    blocks, scheme = choose(geometry, x.shape[0], x.shape[-1], g.shape[-1])
+    blocks, scheme = choose("Cw", geometry, x.shape[0], x.shape[-1], g.shape[-1])
     dtype = geometry.matmul_dtype or x.dtype
     x = scheme.input(blocks.input(x, scheme.blocks), dtype)
     w = scheme.kernel_adjoint(_dot_transposed(x, scheme.output(g, dtype)))
@@ -143,18 +177,18 @@ def _dot(a: jax.Array, b: jax.Array, left: int, right: int) -> jax.Array:
 
 
 def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a' b` with as little transposed as can be: the fast kernel wants the summed axis of `a` last."""
-    (_, rows, i), o = a.shape, b.shape[2]
-    if rows * i <= rows * o + i * o:
-        return _dot(_transposed(a), b, 2, 1)
-    return lax.optimization_barrier(_dot(_transposed(b), a, 2, 1)).mT
+    """`a' b`, summed over the rows of both: the fast kernel wants the narrower matrix on the left, and in float32 it
+    transposes by itself, faster than a pass over memory does."""
+    if b.shape[2] < a.shape[2]:
+        return lax.optimization_barrier(_dot_transposed(b, a)).mT
+    if jnp.finfo(a.dtype).bits >= 32:
+        return _dot(a, b, 1, 1)
+    return _dot(_transposed(a), b, 2, 1)
 
 
 def _transposed(a: jax.Array) -> jax.Array:
     """`a'` in memory. XLA takes a mere transpose into a product of bfloat16, which then runs in float32; a reshape
     keeps the two apart."""
-    if jnp.finfo(a.dtype).bits >= 32:
-        return lax.optimization_barrier(a.mT)
     a = lax.optimization_barrier(a).mT
     return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)
 

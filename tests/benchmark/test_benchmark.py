@@ -16,6 +16,7 @@ from jaxgan.commands import benchmark as run
 from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.models import build_critic
+from jaxgan.ops.schemes import Minimal
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -125,12 +126,13 @@ def test_the_core_is_enough():
 def test_maps_are_timed_under_each_scheme(preset, capsys, monkeypatch):
     monkeypatch.setattr(maps, "REPEATS", 1)
     maps.main([preset, "--batch_size", "2"])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(TINY["critic"]["widths"])
-    for line in lines:
-        assert line.startswith("4 x ")
-        assert line.count("*") == 1
-        assert {"columns", "2x2", "4x4"} <= set(line.replace("*", "").replace(":", " ").split())
+    layers = capsys.readouterr().out.split("\n4 x ")
+    assert len(layers) == len(TINY["critic"]["widths"])
+    for layer in layers:
+        _, *lines = layer.splitlines()
+        assert layer.count("*") == 3, "one scheme for each map"
+        found = {line.strip()[: line.strip().index("  ")] for line in lines}
+        assert {"columns of 1", "spread of 2", "tiles of 2x2", "tiles of 4x4"} <= found
 
 
 def test_the_layers_of_residual_critics_are_those_that_have_weights():
@@ -144,8 +146,8 @@ def test_the_layers_of_residual_critics_are_those_that_have_weights():
     assert sorted(widths for _, _, *widths in found) == sorted([*shape[-2:]] for shape in kernels)
     assert {samples for _, samples, _, _ in found} == {6}
     assert {(g.kernel[0], g.stride[0]) for g, *_ in found} == {(3, 1), (4, 2), (1, 1)}
-    tiles = {maps._name(scheme) for g, *_ in found for scheme in maps.schemes(g)}
-    assert tiles == {"columns", "2x2", "3x3", "4x4"}
+    tiles = {scheme.tile for g, *_ in found for scheme in maps.schemes(g) if isinstance(scheme, Minimal)}
+    assert tiles == {(2, 2), (3, 3), (4, 4)}
 
 
 def test_what_takes_minutes_is_run_once():

@@ -13,7 +13,7 @@ from jax import lax
 from jaxgan.ops import lowering_cpu, lowering_native
 from jaxgan.ops.conv import conv, conv_transpose, conv_weight_adjoint, lowering
 from jaxgan.ops.geometry import Geometry
-from jaxgan.ops.schemes import Columns, Minimal
+from jaxgan.ops.schemes import Columns, Minimal, Spread
 
 LAYOUT = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 
@@ -98,15 +98,22 @@ def pairs(x, w, g):
     return {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}
 
 
-@pytest.mark.parametrize("outputs", [None, 2, 4], ids=["columns", "tiles of 2", "tiles of 4"])
+def tiles(taps, size, outputs):
+    return Minimal(taps, size, tuple(1 if t == 1 else 2 if t == 3 else outputs for t in taps))
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [Columns, *[partial(kind, fold=fold) for kind in (Columns, Spread) for fold in (1, 2, 3, 8)],
+     partial(tiles, outputs=2), partial(tiles, outputs=4)],
+    ids=["columns", *[f"{kind} of {fold}" for kind in ("columns", "spread") for fold in (1, 2, 3, 8)],
+         "tiles of 2", "tiles of 4"],
+)  # fmt: skip
 @pytest.mark.parametrize("case", [CASES[i] for i in (0, 4, 7)], ids=str)
-def test_all_schemes_compute_the_same_maps(case, outputs, monkeypatch):
+def test_all_schemes_compute_the_same_maps(case, scheme, monkeypatch):
     geometry, x, w, g = draw(case, seed=1)
     blocks = lowering_cpu.Blocks(geometry)
-    scheme = Columns(blocks.taps, geometry.output)
-    if outputs is not None:
-        tile = tuple(1 if t == 1 else 2 if t == 3 else outputs for t in blocks.taps)
-        scheme = Minimal(blocks.taps, geometry.output, tile)
+    scheme = scheme(blocks.taps, geometry.output)
     monkeypatch.setattr(lowering_cpu, "choose", lambda *_: (blocks, scheme))
     for name, operands in pairs(x, w, g).items():
 
@@ -161,17 +168,27 @@ def test_tiles_of_bfloat16_lose_less_than_a_bit_along_an_axis(size, kernel, stri
 
 
 def test_choice_of_scheme():
-    """Few channels are gathered; large layers get tiles of four."""
+    """Windows are gathered where they have few channels, of the input or of the output; layers of many channels get
+    tiles of four, for all three maps together, because these share transforms."""
 
-    def chosen(size, samples, channels, features, dtype="float32"):
-        geometry = Geometry.resolve(size, (4,) * len(size), 2, "SAME", dtype)
-        return lowering_cpu.choose(geometry, samples, channels, features)[1]
+    def chosen(size, samples, channels, features, dtype="float32", kernel=4):
+        geometry = Geometry.resolve(size, (kernel,) * len(size), 2 if kernel == 4 else 1, "SAME", dtype)
+        found = [lowering_cpu.choose(name, geometry, samples, channels, features)[1] for name in ("C", "Cx", "Cw")]
+        kinds = {type(scheme) for scheme in found}
+        return kinds.pop() if kinds != {Minimal} else {scheme.tile for scheme in found}
 
-    assert isinstance(chosen((256, 256), 16, 1, 32), Columns)
-    assert isinstance(chosen((4, 4), 1, 512, 512), Columns)
-    assert chosen((128, 128), 16, 32, 64).tile == (4, 4)
-    assert chosen((64, 64, 64), 8, 32, 64).tile == (4, 4, 4)
-    assert chosen((128, 128), 16, 32, 64, "bfloat16").tile == (4, 4)
+    assert chosen((256, 256), 16, 1, 32) == chosen((256, 256), 8, 3, 16, kernel=3) == Columns
+    assert chosen((64, 64), 32, 32, 3, kernel=3) == chosen((32, 32, 32), 8, 16, 1, kernel=3) == Spread
+    assert chosen((128, 128), 16, 32, 64) == {(4, 4)}
+    assert chosen((64, 64, 64), 8, 32, 64) == {(4, 4, 4)}
+    assert chosen((128, 128), 16, 32, 64, "bfloat16") == {(4, 4)}
+
+
+def test_a_symbolic_batch_is_reckoned_with():
+    """`jax.export` for any number of samples: an estimate must be a number."""
+    (batch,) = jax.export.symbolic_shape("n")
+    geometry = Geometry.resolve((28, 28), (4, 4), 2, "SAME", "float32")
+    assert lowering_cpu.choose("C", geometry, batch, 1, 32)[1].taps == (2, 2)
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[4], CASES[10]], ids=str)
