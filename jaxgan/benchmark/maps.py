@@ -1,10 +1,10 @@
 """How long each map of each kind of convolution of a preset's critic takes under each scheme of the CPU lowering:
 
-    python -m jaxgan.benchmark.maps configs/cell256.py [--batch_size N]
+    python -m jaxgan.benchmark.maps configs/cell256.py [--batch_size N] [--network generator]
 
-Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch), lines for
-each kind of layer with its kernel and stride ("4/2"); `*` marks what the lowering chooses. In a whole update the maps
-share transforms, so the sum of a line is an upper bound.
+Milliseconds of C, Cx and Cw alone, for the critic pass over reals and samples together (twice the batch) or for a batch
+of the generator, lines for each kind of layer with its kernel and stride ("4/2"); `*` marks what the lowering chooses.
+In a whole update the maps share transforms, so the sum of a line is an upper bound.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxgan.benchmark.workload import best_seconds, num_classes
 from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
-from jaxgan.models import build_critic
+from jaxgan.models import build_critic, build_generator
 from jaxgan.ops import conv, lowering_cpu
 from jaxgan.ops.geometry import Geometry
 from jaxgan.ops.schemes import Columns, Minimal, Spread
@@ -33,20 +33,20 @@ Scheme = Columns | Spread | Minimal
 REPEATS, ROUNDS = 16, 3
 
 
-def layers(config: Config, batch_size: int) -> list[tuple[Geometry, int, int, int]]:
-    """(geometry, samples, channels, features) of each convolution of the critic, in the order in which they run."""
+def layers(config: Config, batch_size: int, network: str = "critic") -> list[tuple[Geometry, int, int, int]]:
+    """(geometry, samples, channels, features) of each convolution of a network, in the order in which they run."""
     found: list[tuple[Geometry, int, int, int]] = []
-    forward = conv._CLOSED["C"]
 
-    def noted(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
-        found.append((geometry, len(x), w.shape[-2], w.shape[-1]))
-        return forward(geometry, x, w)
+    def noted(map_: Callable, geometry: Geometry, a: jax.Array, w: jax.Array) -> jax.Array:
+        found.append((geometry, len(a), w.shape[-2], w.shape[-1]))
+        return map_(geometry, a, w)
 
-    critic = build_critic(config, num_classes(config), platform="cpu")
-    images = jax.ShapeDtypeStruct((2 * batch_size, *config.data.shape), jnp.float32)
-    labels = jax.ShapeDtypeStruct((2 * batch_size,), jnp.int32)
-    with mock.patch.dict(conv._CLOSED, {"C": noted}):
-        jax.eval_shape(critic.init, jax.random.key(0), images, labels)
+    samples = 2 * batch_size if network == "critic" else batch_size
+    module = (build_critic if network == "critic" else build_generator)(config, num_classes(config), platform="cpu")
+    shape = config.data.shape if network == "critic" else (config.generator.latent_dim,)
+    operands = jax.ShapeDtypeStruct((samples, *shape), jnp.float32), jax.ShapeDtypeStruct((samples,), jnp.int32)
+    with mock.patch.dict(conv._CLOSED, {name: partial(noted, conv._CLOSED[name]) for name in ("C", "Cx")}):
+        jax.eval_shape(module.init, jax.random.key(0), *operands)
     return found
 
 
@@ -112,10 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
+    parser.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
     args = parser.parse_args(arguments)
     config = load_config(args.config)
     for geometry, samples, channels, features in dict.fromkeys(
-        layers(config, args.batch_size or config.train.batch_size)
+        layers(config, args.batch_size or config.train.batch_size, args.network)
     ):
         work = 2 * samples * prod(geometry.output) * prod(geometry.kernel) * channels * features / 1e9
         size, kernel, stride = "x".join(map(str, geometry.size)), geometry.kernel[0], geometry.stride[0]

@@ -64,9 +64,13 @@ class Blocks:
         return [(0, t * p - k) for t, p, k in axes]
 
 
-# The time of an element gathered into windows, of each piece of them (they are copied piece by piece), of an element
-# added where windows overlap, and of one transformed, in operations of a matrix product.
-_GATHERED, _PIECE, _ADDED, _TRANSFORMED = 300, 1000, 150, 200
+# The time of an element gathered into windows, of each piece of them (they are copied piece by piece, shorter ones than
+# four elements slowly), of an element added where windows overlap, and of one transformed, in operations of a matrix
+# product.
+_GATHERED, _PIECE, _SHORT_PIECE, _ADDED, _TRANSFORMED = 300, 300, 2500, 150, 200
+
+# Windows of neighbours must promise to gain this much: their kernels are made first, and hold zeros.
+_FOLDED = 1.25
 
 # A pixel of few channels is transformed as slowly as one of so many more.
 _FEW = 16
@@ -103,9 +107,10 @@ def _windowed(name: str, taps, size, samples: int, inputs: int, features: int) -
     for kind, side, other, adding in ((Columns, inputs, features, "Cx"), (Spread, features, inputs, "C")):
         for fold in FOLDS:
             scheme = kind(taps, size, fold)
-            elements = samples * scheme.gathered * side
-            moved = elements * _ADDED if name == adding else elements * _GATHERED + samples * scheme.pieces * _PIECE
-            costs[scheme] = moved + 2 * elements * fold * other
+            elements, pieces = samples * scheme.gathered * side, samples * scheme.pieces
+            copies = pieces * (_PIECE if scheme.shortest * side >= 4 else _SHORT_PIECE)
+            moved = elements * _ADDED if name == adding else elements * _GATHERED + copies
+            costs[scheme] = (moved + 2 * elements * fold * other) * (_FOLDED if fold > 1 else 1)
     scheme = min(costs, key=costs.__getitem__)
     return costs[scheme], scheme
 
@@ -113,15 +118,15 @@ def _windowed(name: str, taps, size, samples: int, inputs: int, features: int) -
 def _minimal(taps, size, samples: int, inputs: int, features: int) -> tuple[float, Minimal]:
     """The cheapest tile, and the cost of the three maps together: they share the transforms of what they have in
     common, so that each side is transformed twice, there and back."""
-    costs = {}
-    for tile in _tiles(taps):
-        scheme = Minimal(taps, size, tile)
+
+    def cost(scheme: Minimal, maps: int, transforms: int, few: int) -> float:
         rows = samples * prod(scheme.tiles)
         products = rows * inputs * features
-        moved = rows * (inputs + features + 2 * _FEW) + inputs * features
-        costs[scheme] = scheme.points * (3 * products * _operations(products) + 2 * moved * _TRANSFORMED)
-    scheme = min(costs, key=costs.__getitem__)
-    return costs[scheme], scheme
+        moved = rows * (inputs + features + 2 * few) + inputs * features
+        return scheme.points * (maps * products * _operations(products) + transforms * moved * _TRANSFORMED)
+
+    scheme = min((Minimal(taps, size, tile) for tile in _tiles(taps)), key=lambda scheme: cost(scheme, 1, 1, 0))
+    return cost(scheme, 3, 2, _FEW), scheme
 
 
 def _tiles(taps):
@@ -176,19 +181,28 @@ def _dot(a: jax.Array, b: jax.Array, left: int, right: int) -> jax.Array:
     return lax.dot_general(a, b, axes, preferred_element_type=accumulator(a.dtype))
 
 
+# A matrix of more elements than this is not transposed in memory, but by the product: 32 MiB in float32.
+_OUT_OF_CACHE = 2**23
+
+
 def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a' b`, summed over the rows of both: the fast kernel wants the narrower matrix on the left, and in float32 it
-    transposes by itself, faster than a pass over memory does."""
-    if b.shape[2] < a.shape[2]:
-        return lax.optimization_barrier(_dot_transposed(b, a)).mT
-    if jnp.finfo(a.dtype).bits >= 32:
-        return _dot(a, b, 1, 1)
-    return _dot(_transposed(a), b, 2, 1)
+    """`a' b` with as little transposed as can be: the fast kernel wants the summed axis of `a` last. The transpose is
+    joined with what makes the matrix, unless that is so large that a pass over memory costs more than a slower
+    kernel."""
+    (points, rows, i), o = a.shape, b.shape[2]
+    exact = jnp.finfo(a.dtype).bits >= 32
+    if exact and isinstance(rows, int) and points * rows * min(i, o) >= _OUT_OF_CACHE:
+        return _dot(a, b, 1, 1) if i <= o else lax.optimization_barrier(_dot(b, a, 1, 1)).mT
+    if rows * i <= rows * o + i * o:
+        return _dot(_transposed(a), b, 2, 1)
+    return lax.optimization_barrier(_dot(_transposed(b), a, 2, 1)).mT
 
 
 def _transposed(a: jax.Array) -> jax.Array:
     """`a'` in memory. XLA takes a mere transpose into a product of bfloat16, which then runs in float32; a reshape
     keeps the two apart."""
+    if jnp.finfo(a.dtype).bits >= 32:
+        return lax.optimization_barrier(a.mT)
     a = lax.optimization_barrier(a).mT
     return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)
 

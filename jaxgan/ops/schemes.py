@@ -49,6 +49,7 @@ class Columns:
         )
         rows = prod(size[:-1]) * self.groups * prod(taps[:-1])
         self.gathered, self.pieces = rows * (fold + self.halo), rows * (1 + -(-self.halo // fold))  # of a sample
+        self.shortest = min(fold, self.halo - (self.halo - 1) // fold * fold if self.halo else fold)  # piece, in blocks
 
     def input(self, x: jax.Array, dtype) -> jax.Array:
         """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`, of `dtype`."""
@@ -118,7 +119,9 @@ class Spread:
         self.blocks = (*blocks[:-1], -(-blocks[-1] // fold) * fold)
         self.taps, self.size, self.fold = taps, size, fold
         self.adjoint = Columns(taps, self.blocks, fold)
-        self.gathered, self.pieces = self.adjoint.gathered, self.adjoint.pieces
+        self.gathered, self.pieces, self.shortest = (
+            getattr(self.adjoint, n) for n in ("gathered", "pieces", "shortest")
+        )
 
     def input(self, x: jax.Array, dtype) -> jax.Array:
         """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`, of `dtype`."""

@@ -123,11 +123,12 @@ def test_the_core_is_enough():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_maps_are_timed_under_each_scheme(preset, capsys, monkeypatch):
+@pytest.mark.parametrize(("network", "samples"), [("critic", 4), ("generator", 2)])
+def test_maps_are_timed_under_each_scheme(network, samples, preset, capsys, monkeypatch):
     monkeypatch.setattr(maps, "REPEATS", 1)
-    maps.main([preset, "--batch_size", "2"])
-    layers = capsys.readouterr().out.split("\n4 x ")
-    assert len(layers) == len(TINY["critic"]["widths"])
+    maps.main([preset, "--batch_size", "2", "--network", network])
+    layers = capsys.readouterr().out.split(f"\n{samples} x ")
+    assert len(layers) == len(TINY[network]["widths"])
     for layer in layers:
         _, *lines = layer.splitlines()
         assert layer.count("*") == 3, "one scheme for each map"
