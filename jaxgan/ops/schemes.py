@@ -49,7 +49,7 @@ class Columns:
         )
         rows = prod(size[:-1]) * self.groups * prod(taps[:-1])
         self.gathered, self.pieces = rows * (fold + self.halo), rows * (1 + -(-self.halo // fold))  # of a sample
-        self.shortest = min(fold, self.halo - (self.halo - 1) // fold * fold if self.halo else fold)  # piece, in blocks
+        self.shortest = self.halo % fold or fold  # of the pieces, in blocks
 
     def input(self, x: jax.Array, dtype) -> jax.Array:
         """Blocks `[N, *blocks, I]` to `X`: `[R, P, I]`, of `dtype`."""
