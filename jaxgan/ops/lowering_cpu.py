@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgan.ops.geometry import Geometry, accumulator
-from jaxgan.ops.schemes import Columns, Minimal, Spread, pad
+from jaxgan.ops.schemes import Columns, Minimal, Spread, pad, transposed
 
 
 class Blocks:
@@ -194,17 +194,8 @@ def _dot_transposed(a: jax.Array, b: jax.Array) -> jax.Array:
     if exact and isinstance(rows, int) and points * rows * min(i, o) >= _OUT_OF_CACHE:
         return _dot(a, b, 1, 1) if i <= o else lax.optimization_barrier(_dot(b, a, 1, 1)).mT
     if rows * i <= rows * o + i * o:
-        return _dot(_transposed(a), b, 2, 1)
-    return lax.optimization_barrier(_dot(_transposed(b), a, 2, 1)).mT
-
-
-def _transposed(a: jax.Array) -> jax.Array:
-    """`a'` in memory. XLA takes a mere transpose into a product of bfloat16, which then runs in float32; a reshape
-    keeps the two apart."""
-    if jnp.finfo(a.dtype).bits >= 32:
-        return lax.optimization_barrier(a.mT)
-    a = lax.optimization_barrier(a).mT
-    return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)
+        return _dot(transposed(a), b, 2, 1)
+    return lax.optimization_barrier(_dot(transposed(b), a, 2, 1)).mT
 
 
 def _split(a: jax.Array, first: int, counts, sizes) -> jax.Array:

@@ -133,7 +133,7 @@ class Spread:
 
     def kernel(self, w: jax.Array, dtype) -> jax.Array:
         """Kernel `[*taps, I, O]` to `W`: `[R, I, O]`."""
-        return self.adjoint.kernel(self._turned(w), dtype).mT
+        return transposed(self.adjoint.kernel(self._turned(w), dtype))
 
     def kernel_adjoint(self, w: jax.Array) -> jax.Array:
         """`[R, I, O]` to a kernel whose axes, flattened, are those of `[*taps, I, O]`."""
@@ -239,3 +239,12 @@ def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> list[jax.Array]:
 def pad(a: jax.Array, widths) -> jax.Array:
     """Pad with zeros; negative widths crop."""
     return lax.pad(a, jnp.zeros((), a.dtype), [(low, high, 0) for low, high in widths])
+
+
+def transposed(a: jax.Array) -> jax.Array:
+    """`a'` of each matrix of a stack, in memory. XLA takes a mere transpose into a product of bfloat16, which then runs
+    in float32; a reshape keeps the two apart."""
+    if jnp.finfo(a.dtype).bits >= 32:
+        return lax.optimization_barrier(a.mT)
+    a = lax.optimization_barrier(a).mT
+    return lax.optimization_barrier(a.reshape(a.shape[0], -1)).reshape(a.shape)

@@ -371,15 +371,21 @@ def product_operands(f, *operands):
     return {dtypes[name] for names in products for name in names}
 
 
-def test_cpu_multiplies_what_is_rounded_to_bfloat16_as_such():
+@pytest.mark.parametrize(
+    ("kernel", "stride", "channels", "features", "kind"),
+    [(4, 2, 32, 32, Minimal), (3, 1, 3, 32, Columns), (3, 1, 32, 3, Spread)],
+)
+def test_cpu_multiplies_what_is_rounded_to_bfloat16_as_such(kernel, stride, channels, features, kind):
     """XLA widens the operands of a product that it sees transposed, as the weight adjoint has one: no map may be slower
     here than a plain product is."""
-    geometry = Geometry.resolve((16, 16), (4, 4), 2, "SAME", "bfloat16")
-    x, w, g = (jax.ShapeDtypeStruct(shape, "float32") for shape in ((16, 16, 16, 32), (4, 4, 32, 32), (16, 8, 8, 32)))
+    geometry = Geometry.resolve((16, 16), (kernel, kernel), stride, "SAME", "bfloat16")
+    shapes = (16, 16, 16, channels), (kernel, kernel, channels, features), (16, *geometry.output, features)
+    x, w, g = (jax.ShapeDtypeStruct(shape, "float32") for shape in shapes)
     matrix = jax.ShapeDtypeStruct((256, 256), "bfloat16")
     plain = product_operands(partial(jnp.dot, preferred_element_type=jnp.float32), matrix, matrix)
     assert len(plain) == 1
     for name, operands in pairs(x, w, g).items():
+        assert isinstance(lowering_cpu.choose(name, geometry, 16, channels, features)[1], kind)
         assert product_operands(partial(lowering_cpu.MAPS[name], geometry), *operands) == plain, name
 
 
