@@ -123,6 +123,25 @@ def test_all_schemes_compute_the_same_maps(case, scheme, monkeypatch):
         close(*quickly(both)(*operands))
 
 
+@pytest.mark.parametrize("features", [6, 80], ids=["fewer columns of g", "more columns of g"])
+def test_large_matrices_are_transposed_by_the_product(features, monkeypatch):
+    """The same weight adjoint, and no transpose in memory."""
+    geometry, x, _, g = draw(((8, 8), (4, 4), 2, "SAME", 8, features))
+    blocks = lowering_cpu.Blocks(geometry)
+    scheme = Minimal(blocks.taps, geometry.output, (2, 2))  # of 32 columns of x
+    monkeypatch.setattr(lowering_cpu, "choose", lambda *_: (blocks, scheme))
+
+    def lowered_weight_adjoint():
+        return jax.jit(lambda x, g: lowering_cpu.weight_adjoint(geometry, x, g)).lower(x, g)
+
+    small = lowered_weight_adjoint()
+    monkeypatch.setattr(lowering_cpu, "_OUT_OF_CACHE", 1)
+    large = lowered_weight_adjoint()
+    close(large.compile()(x, g), lowering_native.MAPS["Cw"](geometry, x, g))
+    sums = [re.search(r"dot_general.*contracting_dims = (\[\d\] x \[\d\])", p.as_text())[1] for p in (small, large)]
+    assert sums == ["[2] x [1]", "[1] x [1]"]
+
+
 def errors(geometry, samples, channels, schemes, monkeypatch):
     """`[scheme][map]` (root mean square, largest) error against float64, over that of the result."""
     rng = np.random.default_rng(11)
