@@ -72,7 +72,7 @@ def test_an_archive_that_holds_a_test_split_alone_is_offered(tmp_path):
     np.savez(tmp_path / "only.npz", test_images=IMAGES[..., 0])
     config = {"data": {"size": 8}, "generator": {"widths": [4, 4]}, "critic": {"widths": [4]}}
     with pytest.raises(
-        InputError, match=r"no 'train', only test: give one of these, and to train on it config.data.split=test"
+        InputError, match=r"no 'train', only test: give one of these \(to train on it, config.data.split=test\)"
     ):
         open_data(config, tmp_path / "only.npz")
     found = open_data({**config, "data": {"size": 8, "split": "test"}}, tmp_path / "only.npz")

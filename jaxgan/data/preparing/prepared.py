@@ -56,8 +56,8 @@ def _open(folder: Path, record: dict, split: str, labelled: bool | None) -> Data
     names = list(available) if split == "all" else split.split("+")
     if missing := [name for name in names if name not in available]:
         raise InputError(
-            f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}: give one of these,"
-            f" and to train on it config.data.split={next(iter(available), 'all')}"
+            f"split={split!r}: {record['name']} has no {missing[0]!r}, only {', '.join(available)}: give one of these"
+            f" (to train on it, config.data.split={next(iter(available), 'all')})"
         )
     class_names = tuple(class_names)
     if labelled and not class_names:
