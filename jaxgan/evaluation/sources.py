@@ -24,7 +24,7 @@ class Source:
       at: the images `[k, *shape]` at places `[k]` of the pass.
       scaling: to the original units, or None.
       class_names: one a label.
-      fingerprint: of content and order; None when it is not known.
+      fingerprint: of content, labels and order; None when it is not known.
       files: the files `[k]` that the images at places `[k]` came from; None when they came from none.
       spacing: length of a pixel or voxel along each axis in mm, or None.
     """
@@ -44,7 +44,7 @@ class Source:
             for item in self.batches():
                 yield item[0] if isinstance(item, tuple) else item
 
-        return dataclasses.replace(self, batches=images_only, class_names=())
+        return dataclasses.replace(self, batches=images_only, class_names=(), fingerprint=None)
 
 
 def _chunk(shape: tuple[int, ...]) -> int:
@@ -70,7 +70,9 @@ def dataset_source(dataset: Dataset, limit: int) -> Source:
 
     identity = None
     if dataset.fingerprint:
-        identity = fingerprint.combine(dataset.fingerprint, dataset.size, limit, dataset.scaling.to_dict())
+        # The same images may have been opened with their labels or without them.
+        labels = None if dataset.labels is None else dataset.labels.tolist()
+        identity = fingerprint.combine(dataset.fingerprint, dataset.size, limit, dataset.scaling.to_dict(), labels)
 
     def files(places: np.ndarray) -> list[str]:
         known = dataset.files() if dataset.files else []

@@ -15,6 +15,7 @@ from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import SLICES, Extractor, choose_extractor, planes_of
 from jaxgan.evaluation.networks.vgg import Conv3x3
 from jaxgan.evaluation.registry import reported_names
+from jaxgan.evaluation.sources import dataset_source
 from jaxgan.evaluation.summary import Summary
 
 WIDTH = 6
@@ -115,6 +116,18 @@ def test_the_real_summary_is_made_once(real, tmp_path):
     file.write_bytes(file.read_bytes()[:1000])
     assert evaluate([real], [fake], **arguments).values() == first.values()
     assert Summary.load(file).count == 300
+
+
+def test_what_was_summarised_without_labels_is_not_taken_for_labelled(tmp_path):
+    stored = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
+    made = []
+    for labels in (None, np.arange(40) % 2, np.arange(40) % 4):
+        source = dataset_source(from_arrays("toy", stored, labels, fingerprint="toy"), 50)
+        made.append(source.fingerprint)
+        real = {"real_fingerprint": source.fingerprint, "cache_folder": tmp_path}
+        result = evaluate(source.batches(), [source.at(np.arange(40))], ("intensity",), scaling=source.scaling, **real)
+        assert len(np.unique(result.real.arrays["sample_labels"])) == (1 if labels is None else labels.max() + 1)
+    assert len(set(made)) == 3 and source.without_labels().fingerprint is None
 
 
 def test_a_stream_over_all_devices_equals_one_array(real):
