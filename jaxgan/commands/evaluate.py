@@ -155,6 +155,7 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
         heldout_batches=None if task.heldout is None else task.heldout.batches(),
         training_batches=None if task.training is None else task.training.batches(),
         training_fingerprint=None if task.training is None else task.training.fingerprint,
+        training_size=task.training_size,
         critic=task.critic,
         spacing=task.real.spacing,
         progress=lambda line: print(f"{time.time() - start:6.1f} s  {line}", file=sys.stderr, flush=True),

@@ -35,6 +35,7 @@ class Task:
       output: the JSON file.
       heldout: images that were not trained on, where `real` is what was; None where there are none.
       training: images that were trained on, where `real` was held out.
+      training_size: how many were trained on, of which sources may be a part.
       run_dir: the run's folder; None for folders of samples, exported generators and runs elsewhere.
       critic: the run's, see `evaluate`; None where there is none.
       conditional: whether classes were asked for.
@@ -48,6 +49,7 @@ class Task:
     output: Path
     heldout: Source | None = None
     training: Source | None = None
+    training_size: int | None = None
     run_dir: Path | None = None
     critic: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     conditional: bool = True
@@ -156,6 +158,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         output or default,
         heldout,
         training=dataset_source(dataset, MOST_REALS) if split != "train" else None,
+        training_size=dataset.size,
         run_dir=None if elsewhere else model.run_dir,
         critic=None if model.critic is None else critic,
         conditional=bool(model.class_names),

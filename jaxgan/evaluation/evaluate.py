@@ -84,6 +84,7 @@ def evaluate(
     heldout_batches: Iterable | None = None,
     training_batches: Iterable | Summary | None = None,
     training_fingerprint: str | None = None,
+    training_size: int | None = None,
     critic: Critic | None = None,
     spacing: tuple[float, ...] | None = None,
     progress: Callable[[str], object] | None = None,
@@ -106,6 +107,7 @@ def evaluate(
       heldout_batches: real images that were held out of the training, for what needs them.
       training_batches: the images that were trained on, when the real ones are not these, but were held out.
       training_fingerprint: as `real_fingerprint`, of these.
+      training_size: how many images were trained on, where the batches are some of them.
       critic: scores `[n]` of images `[n, *shape]` and classes `[n]` (-1: none) by the run's critic.
       spacing: length of a pixel or voxel along each axis in mm; None: lengths are in pixels.
       progress: is told in a line what is being done.
@@ -142,6 +144,7 @@ def evaluate(
         if summary is not None and summary.shape != real.shape:
             raise InputError(f"{name} images have shape {summary.shape}, the real ones {real.shape}: make them equal")
     report = Report(real, generated, extractor, split, scaling, resamples, False, heldout, training, critic, spacing)
+    report.training_size = max(training_size or 0, training.count)
     for metric in wanted:
         start = time.perf_counter()
         try:
@@ -181,7 +184,7 @@ def _summarise_real(batches, needs, extractor, fingerprint, cache_folder) -> Sum
             "needs": needs,
             "extractor": extractor.protocol(2) if extractor else None,
             "version": jaxgan.__version__,
-            "layout": 4,
+            "layout": 5,
         }
     )
     folder = files.cache_folder() if cache_folder is None else Path(cache_folder)

@@ -15,7 +15,8 @@ from jaxgan.evaluation.registry import METRICS, needs_extractor, parse_metrics, 
 from jaxgan.evaluation.sources import dataset_source, generator_source
 from jaxgan.evaluation.summary import Summary
 
-MOST_REALS = 50_000
+# All of the sets that the presets were made for: more would cost hours of features on a CPU.
+MOST_REALS = 100_000
 
 
 class Evaluator:
@@ -53,6 +54,7 @@ class Evaluator:
         self._check_fit(dataset, dataset.labels is not None if conditional is None else conditional)
         self._training = None if training is None else dataset_source(training, MOST_REALS)
         self._training_summary: Summary | None = None
+        self._trained_on = training
         self.num_samples = num_samples
         self._dataset, self._cache_dir, self._seed = dataset, cache_dir, seed
         folder = None if cache_dir is None else Path(cache_dir)
@@ -104,6 +106,7 @@ class Evaluator:
             cache_folder=self._cache_dir,
             training_batches=self._training_batches(),
             training_fingerprint=None if self._training is None else self._training.fingerprint,
+            training_size=(self._dataset if self._trained_on is None else self._trained_on).size,
             spacing=self._dataset.spacing,
         )
         self._summary, self._training_summary = evaluation.real, evaluation.training

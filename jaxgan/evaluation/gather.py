@@ -26,9 +26,10 @@ MOST_FEATURES = 10_000
 MOST_LOGITS = 50_000
 MOST_IMAGES = 2_048
 MOST_SAMPLES = 10_000
-MOST_SEARCHED = 50_000
 BINS_EACH = 256
 BYTES = 2**28
+# Of small images and their features, in which copies are searched: 60,000 digits and 90,000 patches of 28x28 RGB whole.
+BYTES_SEARCHED = 2**31
 
 
 @jax.jit
@@ -53,7 +54,7 @@ def _add_axes(sums: Any, features: jax.Array, weights: jax.Array) -> Any:
 class _Gatherer:
     """Takes finished device results of one batch after the other."""
 
-    def __init__(self, needs: set[str], shape: tuple[int, ...], bytes_per_feature: int):
+    def __init__(self, needs: set[str], shape: tuple[int, ...], bytes_per_feature: int, bytes_per_vector: int):
         self.needs = needs
         numbers = int(np.prod(shape))
         pixels = numbers * min(1.0, float(np.prod([min(32, s) for s in shape[:-1]])) / np.prod(shape[:-1]))
@@ -62,7 +63,7 @@ class _Gatherer:
         self.each = Reservoir(min(MOST_FEATURES, BYTES // (4 * shape[-1] * (BINS_EACH + min(shape[:-1])))))
         self.images = Reservoir(min(MOST_IMAGES, BYTES // (4 * numbers)))
         self.samples = Reservoir(min(MOST_SAMPLES, BYTES // (4 * numbers)))
-        self.pixels = Reservoir(min(MOST_SEARCHED, int(BYTES / (4 * pixels))))
+        self.pixels = Reservoir(int(BYTES_SEARCHED / (4 * pixels + bytes_per_vector)))
         self.histogram: np.ndarray = np.zeros((), np.int64)
         self.power: np.ndarray = np.zeros(())
         self.count = 0
@@ -136,7 +137,8 @@ def summarise(name: str, batches: Iterable, needs: Iterable[str], extractor: Ext
     sums: dict[Any, Any] = {}
     origin = None
     slices = (3 * 8 if len(shape) == 4 else 1) * (1 if shape[-1] == 3 else shape[-1])
-    gatherer = _Gatherer(needs, shape, 4 * slices * extractor.width if extractor else 0)
+    width = 4 * extractor.width if extractor else 0
+    gatherer = _Gatherer(needs, shape, slices * width, (3 if len(shape) == 4 else 1) * width)
     pending: collections.deque[tuple[Batch, Any, Any, Any]] = collections.deque()
     has_logits = False
     for number, batch in enumerate(rebatch(name, batches, size, shape)):

@@ -149,6 +149,7 @@ class Report:
       quick: the report is one of many, of a part of the sets: repetitions that only steady a number may be left out.
       heldout: summary of real images that were held out of the training; None when there are none.
       training: summary of the images that were trained on; the real ones where nothing else is said.
+      training_size: how many images were trained on; more than the summary's where they are too many.
       critic: scores `[n]` of images `[n, *shape]` and their classes `[n]` (-1: none) by the run's critic, or None.
       spacing: length of a pixel or voxel along each axis in mm; None where it is not known.
       metrics: the numbers by reported name.
@@ -174,6 +175,7 @@ class Report:
         import jaxgan
 
         self.training, self.critic, self.spacing = real if training is None else training, critic, spacing
+        self.training_size = self.training.count
         self.real, self.generated, self.extractor, self.scaling = real, generated, extractor, scaling
         self.resamples, self.quick, self.heldout = resamples, quick, heldout
         self.metrics: dict[str, Measurement] = {}

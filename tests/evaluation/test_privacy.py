@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxgan.data.demo import digits
-from jaxgan.evaluation import evaluate, search_bounds, symmetric_search
+from jaxgan.evaluation import evaluate, gather, search_bounds, symmetric_search
+from jaxgan.evaluation.evaluator import MOST_REALS
 from jaxgan.evaluation.metrics.privacy import copied
 from jaxgan.evaluation.symmetric_search import describe, nearest_transformed, shift_of, symmetries
 
@@ -142,6 +143,25 @@ def test_copies_are_looked_for_among_training_images_while_held_out_ones_are_com
     assert copies.value == 1.0 and copies.details["flagged"] and copies.details["against"] == "held-out real images"
     assert {pair["training"] for pair in result.copies["symmetries"].pairs} == set(range(60))
     assert result.values()["membership_auroc"] > 0.65, "some 36 of the 60 members that are looked up were copied"
+
+
+def test_training_images_that_were_not_searched_are_said(real_digits, monkeypatch):
+    train, samples = real_digits[:100], real_digits[100:120]
+    whole = evaluate([train], [samples], ("nearest", "privacy"))
+    assert not any("were searched" in warning for warning in whole.warnings)
+    some = evaluate([train], [samples], ("nearest",), training_size=300)
+    assert [w.split(",")[0] for w in some.warnings] == [
+        "memorisation_pixels: 100 of 300 training images were searched"
+    ]
+    monkeypatch.setattr(gather, "BYTES_SEARCHED", 60 * 4 * 28 * 28)
+    some = evaluate([train], [samples], ("nearest", "privacy"))
+    assert sum("60 of 100 training images were searched" in warning for warning in some.warnings) == 2
+
+
+def test_the_training_sets_of_the_presets_are_searched_whole():
+    for count, shape in ((60_000, (28, 28, 1)), (89_996, (28, 28, 3))):
+        pixels, inception = 4 * np.prod(shape), 4 * 2048
+        assert count <= MOST_REALS and count * (pixels + inception) <= gather.BYTES_SEARCHED
 
 
 @pytest.mark.parametrize(("learnt", "low", "high"), [(True, 0.99, 1.0), (False, 0.3, 0.7)])

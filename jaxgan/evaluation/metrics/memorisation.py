@@ -83,6 +83,15 @@ def memorisation(train: np.ndarray, generated: np.ndarray) -> Memorisation:
     )
 
 
+def warn_of_unsearched(report: Report, name: str, searched: int) -> None:
+    """Says so where not every training image was searched."""
+    if searched < report.training_size:
+        report.warnings.append(
+            f"{name}: {searched:,} of {report.training_size:,} training images were searched, as many as memory is meant"
+            " to hold: copies of the others go unseen"
+        )
+
+
 def _measure(report: Report) -> None:
     spaces = {"pixels": ("pixels", "memorisation_pixels")}
     if "vectors" in report.training.arrays:
@@ -100,6 +109,7 @@ def _measure(report: Report) -> None:
         interval = report.bootstrap(lambda rows, copied=found.copied: copied[rows].mean(), len(found.copied))
         rule = "nearest <= second nearest / 3"
         name = report.add(value, found.score, details, interval, searched=searched, rule=rule)
+        warn_of_unsearched(report, name, searched)
         if found.flagged:
             report.warnings.append(
                 f"{name}: {found.score:.0%} of the samples are copies of training images"

@@ -9,12 +9,12 @@ import numpy as np
 
 from jaxgan.evaluation.classification import auroc, hits_at
 from jaxgan.evaluation.metric import CannotMeasure, Metric, Report, Value
-from jaxgan.evaluation.metrics.memorisation import RATIO, SIDE, THRESHOLD, TOLERANCE, Memorisation
+from jaxgan.evaluation.metrics.memorisation import RATIO, SIDE, THRESHOLD, TOLERANCE, Memorisation, warn_of_unsearched
 from jaxgan.evaluation.summary import Summary
 from jaxgan.evaluation.symmetric_search import Neighbours, describe, nearest_transformed, shift_of, symmetries
 from jaxgan.evaluation.turned_features import nearest_turned, passes, turned_features
 
-# Images of each set that are looked up; the training set is searched whole.
+# Images of each set that are looked up, in all training images that are kept.
 MOST_SEARCHED = 1000
 # The same in feature space, and planes that go through the network for it, a set.
 MOST_TURNED = 250
@@ -167,6 +167,7 @@ def _add_copies(report: Report, search: _Search) -> None:
         rule="nearest <= second nearest / 3",
         **search.protocol,
     )
+    warn_of_unsearched(report, name, searched)
     report.copies[search.space] = Memorisation(
         score, baseline, float("nan"), flagged, found.index, found.distance[:, 0], copies, samples, pairs
     )
