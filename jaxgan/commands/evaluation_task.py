@@ -64,14 +64,12 @@ def of_folders(args: Namespace, output: Path | None) -> Task:
     real = files_source("--real", args.real, value_range)
     generated_range = _value_range("--generated_range", args.generated_range) or value_range
     generated = files_source("--generated", args.generated, generated_range)
-    if generated.class_names != real.class_names:
-        # Class 0 of one folder is not class 0 of the other: no comparison by class.
-        generated = generated.without_labels()
+    generated = generated.with_classes(real.class_names)
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     facts = {"real": str(args.real), "generated": str(args.generated)}
-    heldout = None if args.heldout is None else files_source("--heldout", args.heldout, value_range)
-    if heldout is not None and heldout.class_names != real.class_names:
-        heldout = heldout.without_labels()
+    heldout = None
+    if args.heldout is not None:
+        heldout = files_source("--heldout", args.heldout, value_range).with_classes(real.class_names)
     return Task(
         real,
         generated,
@@ -148,6 +146,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         default = model.run_dir / "evaluation" / f"step_{model.step}-{now}.json"
     if args.heldout is not None:
         heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
+        heldout = heldout.with_classes(dataset.class_names)
     else:
         heldout = None if dataset.held_out is None or split != "train" else dataset_source(dataset.held_out, MOST_REALS)
     return Task(

@@ -37,6 +37,20 @@ class Source:
     files: Callable[[np.ndarray], list[str]] | None = None
     spacing: tuple[float, ...] | None = None
 
+    def with_classes(self, names: tuple[str, ...]) -> Source:
+        """The same images with classes numbered as `names` has them; without classes if one is not among these."""
+        if self.class_names in ((), names):
+            return self
+        if not set(self.class_names) <= set(names):
+            return self.without_labels()
+        numbers = np.asarray([names.index(name) for name in self.class_names], np.int32)
+
+        def renumbered():
+            for images, labels in self.batches():
+                yield images, numbers[labels]
+
+        return dataclasses.replace(self, batches=renumbered, class_names=names, fingerprint=None)
+
     def without_labels(self) -> Source:
         """The same images with their classes left out."""
 

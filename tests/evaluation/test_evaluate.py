@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.scaling import Scaling
@@ -15,7 +16,7 @@ from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import SLICES, Extractor, choose_extractor, planes_of
 from jaxgan.evaluation.networks.vgg import Conv3x3
 from jaxgan.evaluation.registry import reported_names
-from jaxgan.evaluation.sources import dataset_source
+from jaxgan.evaluation.sources import dataset_source, files_source
 from jaxgan.evaluation.summary import Summary
 
 WIDTH = 6
@@ -128,6 +129,21 @@ def test_what_was_summarised_without_labels_is_not_taken_for_labelled(tmp_path):
         result = evaluate(source.batches(), [source.at(np.arange(40))], ("intensity",), scaling=source.scaling, **real)
         assert len(np.unique(result.real.arrays["sample_labels"])) == (1 if labels is None else labels.max() + 1)
     assert len(set(made)) == 3 and source.without_labels().fingerprint is None
+
+
+def test_classes_of_folders_are_matched_by_name(tmp_path):
+    for name, level in (("7", 70), ("3", 30)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / name / "a.png")
+    source = files_source("--heldout", tmp_path, None)
+    digits = source.with_classes(tuple("0123456789"))
+    assert digits.class_names == tuple("0123456789")
+    for images, labels in digits.batches():
+        levels = (np.asarray(images)[:, 0, 0, 0] + 1) * 127.5
+        np.testing.assert_allclose(levels, 10 * labels, atol=1e-3)
+    assert source.with_classes(("3", "7")) is source
+    (without,) = source.with_classes(("three", "seven")).batches()
+    assert without.shape == (2, 8, 8, 1)
 
 
 def test_a_stream_over_all_devices_equals_one_array(real):

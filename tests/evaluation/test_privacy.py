@@ -150,9 +150,7 @@ def test_training_images_that_were_not_searched_are_said(real_digits, monkeypatc
     whole = evaluate([train], [samples], ("nearest", "privacy"))
     assert not any("were searched" in warning for warning in whole.warnings)
     some = evaluate([train], [samples], ("nearest",), training_size=300)
-    assert [w.split(",")[0] for w in some.warnings] == [
-        "memorisation_pixels: 100 of 300 training images were searched"
-    ]
+    assert [w.split(",")[0] for w in some.warnings] == ["memorisation_pixels: 100 of 300 training images were searched"]
     monkeypatch.setattr(gather, "BYTES_SEARCHED", 60 * 4 * 28 * 28)
     some = evaluate([train], [samples], ("nearest", "privacy"))
     assert sum("60 of 100 training images were searched" in warning for warning in some.warnings) == 2
