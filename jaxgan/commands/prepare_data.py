@@ -104,7 +104,7 @@ def _add_flags(own: flags.ArgumentParser, kind: str) -> None:
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")
         add("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
     if kind in ("folder", "volumes", "slides"):
-        add("--labels", type=flags.path, help="CSV table: file name, class")
+        add("--labels", type=flags.path, help="CSV table: file name, or path below the source, and class")
         add("--label_column", help="of the table; default: its second. With --bids, of participants.tsv")
     if kind in ("folder", "slides"):
         add("--stain_normalise", action="store_true", help="bring H&E stains to one appearance (Macenko)")
@@ -203,6 +203,7 @@ def prepare_source(
     if kind == "slides" and panda.is_archive(path):
         with panda.unpacked(path, target, progress) as archive:
             collection = _list_panda(archive, label_table, label_column, cutting or Cutting(), progress)
+            collection = _grouped(collection, label_table, policy.group)
             return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
     labels = None if label_table is None else read_labels(Path(label_table), label_column)
     if bids is not None:
@@ -211,10 +212,15 @@ def prepare_source(
         collection = list_bids(path, bids, None if labelled is False else label_column)
     else:
         collection = _list(kind, path, labelled, labels, spatial_rank, cutting, progress)
-    if label_table is not None and kind != "slides" and policy.group in read_header(Path(label_table)):
-        subjects = read_labels(Path(label_table), policy.group)
-        collection = group_by_table(collection, policy.group, subjects)
+    collection = _grouped(collection, label_table, policy.group)
     return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
+
+
+def _grouped(collection: Collection, label_table: str | None, column: str) -> Collection:
+    """The collection by subjects, where `--group` names a column of the table."""
+    if label_table is None or column not in read_header(Path(label_table)):
+        return collection
+    return group_by_table(collection, column, read_labels(Path(label_table), column))
 
 
 def _list(kind, path, labelled, labels, spatial_rank, cutting, progress) -> Collection:

@@ -79,6 +79,11 @@ def test_label_tables(tmp_path):
     table.write_text("image_id,provider,isup_grade\na,x,3\nb,y,0\n")
     assert commands.read_labels(table, "isup_grade") == {"a": "3", "b": "0"}
     assert commands.read_labels(table) == {"a": "x", "b": "y"}
+    table.write_text("image_id,grade\na,x\nb,y\na,x\n")
+    assert commands.read_labels(table) == {"a": "x", "b": "y"}
+    table.write_text("image_id,grade\na,x\nb,y\na,z\n")
+    with pytest.raises(InputError, match="line 4 has 'z' for 'a', an earlier one 'x'"):
+        commands.read_labels(table)
     for content, message in (("", "header"), ("a,b\nx\n", "line 2 has no class"), ("a,b\n\xff", "header|CSV")):
         table.write_bytes(content.encode("latin1"))
         with pytest.raises(InputError, match=message):

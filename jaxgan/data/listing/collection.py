@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxgan.data.listing.series import Grouping, is_dicom
+from jaxgan.data.listing.label_table import match
+from jaxgan.data.listing.series import Grouping
 from jaxgan.data.readers import SUFFIXES, VOLUME_SUFFIXES, Decoded, format_of, suffix_of
 from jaxgan.errors import InputError
 
 CACHE_SUFFIX = ".jaxgan"
 SPLIT_ALIASES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                  "test": "test", "testing": "test", "t10k": "test"}  # fmt: skip
+SPLITS = tuple(dict.fromkeys(SPLIT_ALIASES.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def list_folder(
       labelled: True: the class of a file is the sub-folder of `root` it lies in, at any depth; False: no labels;
         None: labels if all files lie directly in at least two sub-folders.
       spatial_rank: 2 or 3.
-      labels: `{file name without suffix: class name}`, instead of sub-folders.
+      labels: classes by file, see `label_table.match`, instead of sub-folders.
 
     Returns:
       Sub-folders named like splits (train, val, test) are splits if there is nothing else; else all is "train".
@@ -98,11 +99,12 @@ def list_folder(
             f"{root}: holds {state}; images must be one of {' '.join(sorted(SUFFIXES))}"
             + ("; patches of slides are cut by 'jaxgan prepare slides'" if {".svs", ".ndpi", ".scn"} & {*seen} else "")
         )
-    groups = _group_by_split(root, files)
-    relative = {path: path.relative_to(base).parts for base, paths in groups.values() for path in paths}
-    classes = {path: _class_of(path, parts, labels) for path, parts in relative.items()}
-    if labels is not None:
-        labelled = True
+    groups, depth = _group_by_split(root, files)
+    relative = {path: path.relative_to(root).parts[depth:] for path in files}
+    if labels is None:
+        classes = {path: parts[0] if len(parts) > 1 else "" for path, parts in relative.items()}
+    else:
+        classes, labelled = match(files, root, labels), True
     if labelled is None:
         labelled = all(len(parts) == 2 for parts in relative.values()) and len(set(classes.values())) > 1
     if labelled and not all(classes.values()):
@@ -124,7 +126,7 @@ def list_folder(
             )
             for unit in grouping.units(paths)
         ]
-        for split, (_, paths) in groups.items()
+        for split, paths in groups.items()
     }
     by = "PatientID" if grouping.by_patient else ""
     return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored), by)
@@ -136,15 +138,23 @@ def group_by_table(collection: Collection, column: str, subjects: dict[str, str]
     Args:
       collection: of files.
       column: what the table calls subjects.
-      subjects: `{file name, with or without suffix: subject}`.
+      subjects: by file, see `label_table.match`.
 
     Raises:
       InputError: a file is not in the table.
     """
+    # The name of a patch is a place in its slide, which is its group.
+    files = set(map(str, collection.files))
+    file_of = {
+        entry.name: Path(entry.name if entry.name in files else entry.group)
+        for entries in collection.splits.values()
+        for entry in entries
+    }
+    found = match(dict.fromkeys(file_of.values()), collection.root, subjects)
 
     def grouped(entry: Entry) -> Entry:
-        path = Path(entry.name)
-        if not (subject := _look_up(path, subjects)):
+        path = file_of[entry.name]
+        if not (subject := found[path]):
             raise InputError(f"{path}: is not in the table of labels, whose column {column!r} says the subject; add it")
         return dataclasses.replace(entry, group=subject)
 
@@ -196,26 +206,9 @@ def guess_rank(root: Path) -> int:
     return 2
 
 
-def _group_by_split(root: Path, files: list[Path]) -> dict[str, tuple[Path, list[Path]]]:
-    """`{split: (its folder, its files)}`."""
-    tops = {path.relative_to(root).parts[0] if path.parent != root else "" for path in files}
-    if "train" in tops and all(top in SPLIT_ALIASES for top in tops):
-        groups: dict[str, tuple[Path, list[Path]]] = {}
-        for top in sorted(tops, key=lambda top: list(SPLIT_ALIASES).index(top)):
-            inside = [path for path in files if path.relative_to(root).parts[0] == top]
-            groups[SPLIT_ALIASES[top]] = (root / top, inside)
-        return groups
-    return {"train": (root, files)}
-
-
-def _class_of(path: Path, parts: tuple[str, ...], labels: dict[str, str] | None) -> str:
-    if labels is not None:
-        return _look_up(path, labels)
-    return parts[0] if len(parts) > 1 else ""
-
-
-def _look_up(path: Path, table: dict[str, str]) -> str:
-    """A file's entry in a table, by its name without or with suffix; of a slice, also by its folder's."""
-    path = path.with_name(unicodedata.normalize("NFC", path.name))  # macOS writes u and two dots, tables ü
-    found = table.get(path.name[: len(path.name) - len(suffix_of(path))], table.get(path.name, ""))
-    return found if found or not is_dicom(path) else table.get(path.parent.name, "")
+def _group_by_split(root: Path, files: list[Path]) -> tuple[dict[str, list[Path]], int]:
+    """The files of each split, and how many folders below the root these splits are: 1, or 0 if all is "train"."""
+    splits = {path: SPLIT_ALIASES.get(path.relative_to(root).parts[0].casefold(), "") for path in files}
+    if "train" not in splits.values() or not all(splits.values()) or any(path.parent == root for path in files):
+        return {"train": files}, 0
+    return {split: paths for split in SPLITS if (paths := [p for p in files if splits[p] == split])}, 1

@@ -6,8 +6,11 @@ import codecs
 import csv
 import io
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
+from jaxgan.data.listing.series import is_dicom
+from jaxgan.data.readers import suffix_of
 from jaxgan.errors import InputError
 
 
@@ -17,7 +20,11 @@ def read_header(path: Path) -> list[str]:
 
 
 def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
-    """`{name: class}` from a CSV file with a header, in comma, semicolon or tab form; names are in its first column."""
+    """`{name: class}` from a CSV file with a header, in comma, semicolon or tab form; names are in its first column.
+
+    Raises:
+      InputError: a table that cannot be read, no such column, a row without a class, or one name with two.
+    """
     rows = _read_rows(path)
     header = rows[0]
     if column is not None and column not in header:
@@ -26,7 +33,43 @@ def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
     short = [number for number, row in enumerate(rows[1:], 2) if row and (len(row) <= index or not row[index])]
     if short:
         raise InputError(f"{path}: line {short[0]} has no {column or 'class'}; complete or remove it")
-    return {row[0]: row[index] for row in rows[1:] if row}
+    found: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if row and found.setdefault(row[0], row[index]) != row[index]:
+            raise InputError(
+                f"{path}: line {number} has {row[index]!r} for {row[0]!r}, an earlier one {found[row[0]]!r}; name files"
+                " of one name by their path below the source"
+            )
+    return found
+
+
+def match(paths: Iterable[Path], root: Path, table: dict[str, str]) -> dict[Path, str]:
+    """What a table says of each file; "" where it has no row.
+
+    Args:
+      paths: below `root`.
+      root: the source.
+      table: by the path below `root` or by the name, either with or without suffix; of a slice, also by its folder's.
+
+    Raises:
+      InputError: two files that only their folders tell apart have one row, which names no folder.
+    """
+    found: dict[Path, str] = {}
+    owners: dict[str, Path] = {}
+    for path in paths:
+        # macOS writes u and two dots, tables ü.
+        place = Path(unicodedata.normalize("NFC", path.relative_to(root).as_posix() if path != root else path.name))
+        bare = place.name[: len(place.name) - len(suffix_of(place))]
+        names = [place.with_name(bare).as_posix(), place.as_posix(), bare, place.name]
+        if is_dicom(path):
+            names.append(path.parent.name)
+        key = next((name for name in names if name in table), None)
+        found[path] = "" if key is None else table[key]
+        if key in (bare, place.name) and owners.setdefault(key, path) != path and not is_dicom(path):
+            raise InputError(
+                f"{path} and {owners[key]}: are both {key!r} in the table; name them there by their path below {root}"
+            )
+    return found
 
 
 def _read_rows(path: Path) -> list[list[str]]:

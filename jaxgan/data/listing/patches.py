@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.listing.collection import Collection, Entry, natural, walk
+from jaxgan.data.listing.label_table import match
 from jaxgan.data.listing.slides import Slide, open_slide, tissue
 from jaxgan.data.preparing.disk_buffer import ordered_map
 from jaxgan.data.preparing.geometry import resample
@@ -71,7 +72,7 @@ def list_slides(
     Args:
       source: a slide, or a folder with slides at any depth.
       cutting: how.
-      labels: `{slide's file name without suffix: class}`, e.g. the grades of PANDA's train.csv.
+      labels: classes by slide, see `label_table.match`, e.g. the grades of PANDA's train.csv.
       labelled: without `labels`, the class of a slide is the sub-folder of `source` it lies in.
       progress: shows progress.
 
@@ -88,7 +89,7 @@ def list_slides(
         raise InputError(f"{source}: holds no slides; they must be one of {' '.join(SLIDE_SUFFIXES)}")
     class_of = dict.fromkeys(paths, "")
     if labels is not None:
-        class_of = {path: labels.get(path.stem, "") for path in paths}
+        class_of = match(paths, source, labels)
     elif labelled and source.is_dir():
         class_of = {path: path.relative_to(source).parts[0] if path.parent != source else "" for path in paths}
     if (labels is not None or labelled) and not all(class_of.values()):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data.listing.collection import guess_rank, list_folder, natural
+from jaxgan.data.listing.collection import group_by_table, guess_rank, list_folder, natural
 from jaxgan.errors import InputError
 
 
@@ -71,6 +71,17 @@ def test_split_folders(tmp_path):
     assert [entry.label for entry in found.splits["val"]] == [0, 1]
 
 
+def test_other_names_of_splits(tmp_path):
+    for split in ("Training", "validation", "val", "Testing"):
+        for label in ("cat", "dog"):
+            picture(tmp_path / split / label / f"{split}.png")
+    found = list_folder(tmp_path)
+    assert {split: len(entries) for split, entries in found.splits.items()} == {"train": 2, "val": 4, "test": 2}
+    assert found.class_names == ("cat", "dog")
+    (tmp_path / "Training").rename(tmp_path / "tissue")
+    assert set(list_folder(tmp_path).splits) == {"train"}, "without a training split folders are just folders"
+
+
 def test_label_table(tmp_path):
     picture(tmp_path / "x.png")
     picture(tmp_path / "y.png")
@@ -78,6 +89,19 @@ def test_label_table(tmp_path):
     assert found.class_names == ("healthy", "sick") and [e.label for e in found.splits["train"]] == [1, 0]
     with pytest.raises(InputError, match=r"y.png: is not in the table"):
         list_folder(tmp_path, labels={"x": "sick"})
+
+
+def test_a_row_is_one_file(tmp_path):
+    for folder in ("p1", "p2"):
+        picture(tmp_path / folder / "x.png")
+    with pytest.raises(InputError, match=r"p2/x.png and .*p1/x.png: are both 'x' in the table; name them"):
+        list_folder(tmp_path, labels={"x": "sick"})
+    found = list_folder(tmp_path, labels={"p1/x.png": "sick", "p2/x": "healthy"})
+    assert [found.class_names[entry.label] for entry in found.splits["train"]] == ["sick", "healthy"]
+    subjects = group_by_table(found, "patient", {"p1/x": "A", "p2/x": "B"})
+    assert [entry.group for entry in subjects.splits["train"]] == ["A", "B"]
+    with pytest.raises(InputError, match="name them there by their path"):
+        group_by_table(found, "patient", {"x": "A"})
 
 
 def test_loops_of_links_end(tmp_path):

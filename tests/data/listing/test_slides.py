@@ -1,12 +1,16 @@
 """Slides are read exactly, by tiles; patches hold tissue, lie where their names say, and repeat by seed."""
 
+import csv
+
 import numpy as np
 import pytest
 import tifffile
 
+from jaxgan.commands.prepare_data import prepare_source
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.listing.slides import Slide, open_slide, tissue
 from jaxgan.data.preparing.convert import Conversion, convert
+from jaxgan.data.preparing.prepare import Policy
 from jaxgan.errors import InputError
 
 RNG = np.random.default_rng()
@@ -124,6 +128,24 @@ def test_labels_by_slide_and_stain_of_the_slide(tmp_path):
     ((stained, *_),) = convert(decoded, Conversion(stain_normalise=True))
     assert stained.shape == plain.shape and (stained != plain).any()
     assert decoded.stain() is decoded.stain()
+
+
+def test_patients_of_slides_by_a_table(tmp_path):
+    (tmp_path / "slides").mkdir()
+    for number in range(4):
+        write(tmp_path / "slides" / f"case{number}.tif", draw()[0])
+    table = tmp_path / "cases.csv"
+    table.write_text("slide,grade,patient\n" + "".join(f"case{i}.tif,{i % 2},p{i // 2}\n" for i in range(4)))
+    folder = prepare_source(
+        "slides", str(tmp_path / "slides"), str(tmp_path / "out"), label_table=str(table), label_column="grade",
+        cutting=Cutting(size=64), conversion=Conversion(), policy=Policy(holdout="0.5", group="patient"),
+    )  # fmt: skip
+    with (folder / "samples.csv").open(newline="") as stream:
+        sides = {(row["group"], row["split"]) for row in csv.DictReader(stream)}
+    assert sorted(patient for patient, _ in sides) == ["p0", "p1"] and {split for _, split in sides} == {
+        "train",
+        "holdout",
+    }
 
 
 def test_no_tissue_no_slides_and_damage_are_said(tmp_path):
