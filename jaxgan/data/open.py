@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def open_dataset(
         return dataset
     conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise, spacing=spacing)
     policy = Policy(scaling=scaling, holdout=holdout, group=group)
-    listed = [source] if source.is_file() else walk(source, [])
+    listed = _listed(source)
     note = f"listing-{fingerprint.of_listing(listed, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
     caches = _caches(source, cache_dir)
     folder = next(filter(None, (_remembered(cache / note) for cache in caches)), None)
@@ -100,6 +100,13 @@ def open_dataset(
     dataset = open_prepared(folder, split, labelled)
     _check_fits(folder, dataset, size, channels, spatial_rank)
     return dataset
+
+
+def _listed(source: Path) -> Iterable[Path]:
+    """The files that decide what a raw source holds; of IDX files one names those of the other kind and split."""
+    if source.is_dir():
+        return walk(source, [])
+    return next((of.values() for of in find_idx(source.parent).values() if source in of.values()), [source])
 
 
 def list_source(source: Path, *, labelled: bool | None = None, spatial_rank: int | None = None) -> Collection:

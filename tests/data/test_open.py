@@ -74,6 +74,24 @@ def test_a_changed_source_is_prepared_anew(images):
     assert open_dataset(images).size == 9
 
 
+def write_idx(path, array):
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes())
+
+
+def test_changed_labels_of_an_idx_file_are_noticed(tmp_path):
+    images, labels = RNG.integers(0, 256, (6, 4, 4), dtype=np.uint8), np.arange(6, dtype=np.uint8) % 2
+    source, other = tmp_path / "train-images-idx3-ubyte", tmp_path / "train-labels-idx1-ubyte"
+    write_idx(source, images)
+    write_idx(other, labels)
+    np.testing.assert_array_equal(open_dataset(source).labels, labels)
+    write_idx(other, 1 - labels)
+    os.utime(other, ns=(time.time_ns(), time.time_ns() + 10**9))
+    np.testing.assert_array_equal(open_dataset(source).labels, 1 - labels)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", images[:2])
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", labels[:2])
+    assert open_dataset(source, split="test").size == 2
+
+
 def test_cache_goes_elsewhere_when_beside_is_not_writable(images, tmp_path, monkeypatch):
     beside = images.with_name(images.name + ".jaxgan")
     beside.write_text("in the way")

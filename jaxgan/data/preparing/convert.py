@@ -177,7 +177,7 @@ def to_storable(pixels: np.ndarray) -> np.ndarray:
     """The same values in a dtype that devices hold, native byte order.
 
     Booleans become 0 and 255, float16 and float64 become float32 (float64 is rounded to it), 64-bit integers become
-    int32 if they fit. Everything else is kept.
+    int32 if they fit. Other numbers are kept; complex ones are refused.
     """
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(255)
@@ -192,6 +192,8 @@ def to_storable(pixels: np.ndarray) -> np.ndarray:
         if pixels.dtype.itemsize > 4 and not np.isfinite(stored).all():
             raise InputError(f"holds values up to {np.abs(pixels).max():.3g}, beyond float32; rescale the file")
         return stored
+    if pixels.dtype.kind not in "ui":
+        raise InputError(f"holds {pixels.dtype} values; save real numbers, such as the magnitude of complex ones")
     if pixels.dtype.itemsize == 8:
         info = np.iinfo(np.int32)
         if pixels.min() < info.min or pixels.max() > info.max:

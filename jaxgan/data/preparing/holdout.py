@@ -46,6 +46,8 @@ def divide(
         for name in names:
             _check_name(collection, "split", split, name)
         collection = dataclasses.replace(collection, splits={name: collection.splits[name] for name in names})
+    if group or collection.grouped_by:
+        _check_apart(collection)
     if not holdout:
         return collection, None
     name = holdout
@@ -65,6 +67,18 @@ def divide(
     else:
         by = "slide" if any(entry.group for entry in collection.splits[name]) else "file"
     return collection, {"split": name, "asked": holdout, "by": by, "group": group, "groups": len(held)}
+
+
+def _check_apart(collection: Collection) -> None:
+    """Raises `InputError` for a subject in two splits."""
+    splits: dict[str, str] = {}
+    for split, entries in collection.splits.items():
+        for unit in sorted({_unit(entry) for entry in entries}):
+            if splits.setdefault(unit, split) != split:
+                raise InputError(
+                    f"{collection.root}: subject {unit!r} is in {splits[unit]!r} and in {split!r}; move all of it to"
+                    " one side, or prepare one of them (--split)"
+                )
 
 
 def _is_number(text: str) -> bool:

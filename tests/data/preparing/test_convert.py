@@ -50,6 +50,9 @@ def test_values_that_cannot_be_stored_are_refused(value):
         convert(Decoded(image), Conversion())
     with pytest.raises(InputError, match="int32"):
         to_storable(np.full((2, 2, 1), 2**40))
+    for complex_ in (np.complex64, np.complex128):
+        with pytest.raises(InputError, match=f"{np.dtype(complex_)} values; save real numbers, such as the magnitude"):
+            to_storable(np.full((2, 2, 1), 3.7 + 2j, complex_))
 
 
 def test_casts_that_change_values_are_refused():

@@ -78,13 +78,29 @@ def test_a_split_of_the_source_is_held_out_by_its_name(scans, tmp_path):
     folder = prepared(scans, tmp_path / "out", holdout="test", group=SUBJECT)
     assert open_prepared(folder).held_out.size == sum(row["split"] == "test" for row in rows(folder)) > 0
     tifffile.imwrite(scans / "train" / "sub-15_9.tif", np.eye(8, dtype=np.uint8))
-    with pytest.raises(InputError, match="'sub-15' is in 'test' and in 'train'"):
+    with pytest.raises(InputError, match="'sub-15' is in 'train' and in 'test'"):
         prepared(scans, tmp_path / "out", holdout="test", group=SUBJECT)
     for wrong in ("train", "val"):
         with pytest.raises(InputError, match="holdout="):
             prepared(scans, tmp_path / "out", holdout=wrong)
     with pytest.raises(InputError, match="split='0.2': the source has a split 'test' already"):
         prepared(scans, tmp_path / "out", split="0.2")
+
+
+def test_a_subject_in_two_splits_of_the_source_is_an_error(scans, tmp_path):
+    for split in ("train", "val", "test"):
+        (scans / split).mkdir()
+        tifffile.imwrite(scans / split / f"sub-{split}_0.tif", np.eye(8, dtype=np.uint8))
+    for folder in "ab":
+        for path in (scans / folder).iterdir():
+            path.rename(scans / "train" / path.name)
+        (scans / folder).rmdir()
+    prepared(scans, tmp_path / "out", group=r"(sub-\w+)_")
+    tifffile.imwrite(scans / "val" / "sub-test_1.tif", np.eye(8, dtype=np.uint8))
+    for holdout in ("", "test"):
+        with pytest.raises(InputError, match="'sub-test' is in 'val' and in 'test'.*--split"):
+            prepared(scans, tmp_path / "out", holdout=holdout, group=r"(sub-\w+)_")
+    prepared(scans, tmp_path / "out", split="train,val", group=r"(sub-\w+)_")
 
 
 @pytest.mark.parametrize(
