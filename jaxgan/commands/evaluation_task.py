@@ -145,7 +145,9 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     else:
         default = model.run_dir / "evaluation" / f"step_{model.step}-{now}.json"
     if args.heldout is not None:
-        heldout = files_source("--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high))
+        heldout = files_source(
+            "--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high), len(dataset.shape) - 1
+        )
         heldout = heldout.with_classes(dataset.class_names)
     else:
         heldout = None if dataset.held_out is None or split != "train" else dataset_source(dataset.held_out, MOST_REALS)

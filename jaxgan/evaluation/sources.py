@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.dataset import Dataset
+from jaxgan.data.listing.collection import Collection, Entry
 from jaxgan.data.open import list_source
 from jaxgan.data.preparing import fingerprint
 from jaxgan.data.scaling import Scaling
@@ -132,13 +134,16 @@ def generator_source(
     return Source(batches, at)
 
 
-def files_source(flag: str, path: str | Path, value_range: tuple[float, float] | None) -> Source:
+def files_source(
+    flag: str, path: str | Path, value_range: tuple[float, float] | None, spatial_rank: int | None = None
+) -> Source:
     """All images of a folder (of any depth), an npz or an npy.
 
     Args:
       flag: the command-line flag that named the path, for messages.
       path: what to read.
       value_range: stored values that become -1 and 1; None: the range of the integer dtype that the files have.
+      spatial_rank: 2 for images, 3 for volumes; None: as the first file is.
 
     Raises:
       InputError: no images, floats without a range, values outside it (also later, while reading).
@@ -146,10 +151,14 @@ def files_source(flag: str, path: str | Path, value_range: tuple[float, float] |
     path = Path(path).expanduser()
     if not path.exists():
         raise InputError(f"{flag} {path}: no such file or folder")
-    collection = list_source(path)
-    entries = [entry for _, part in sorted(collection.splits.items()) for entry in part]
-    if not entries:
-        raise InputError(f"{flag} {path}: holds no images")
+    collection, entries = _listed(flag, path, spatial_rank)
+    if spatial_rank is None:
+        # Stacks of TIFF pages, or an array's third axis, are volumes where they cannot be channels.
+        with contextlib.suppress(InputError):
+            if not _is_one_image(entries[0]):
+                volumes = _listed(flag, path, 3)
+                if _is_one_image(volumes[1][0]):
+                    collection, entries = volumes
     first = entries[0].read()[0].pixels
     scaling = _scaling_of(flag, path, first, value_range)
     range_flag = _range_flag(flag)
@@ -192,6 +201,21 @@ def files_source(flag: str, path: str | Path, value_range: tuple[float, float] |
         return [entries[int(place)].name for place in places]
 
     return Source(batches, at, scaling, collection.class_names, identity, files)
+
+
+def _listed(flag: str, path: Path, spatial_rank: int | None) -> tuple[Collection, list[Entry]]:
+    collection = list_source(path, spatial_rank=spatial_rank)
+    entries = [entry for _, part in sorted(collection.splits.items()) for entry in part]
+    if not entries:
+        raise InputError(f"{flag} {path}: holds no images")
+    return collection, entries
+
+
+def _is_one_image(entry: Entry) -> bool:
+    try:
+        return len(entry.read()) == 1
+    except InputError:
+        return False
 
 
 def _range_flag(flag: str) -> str:

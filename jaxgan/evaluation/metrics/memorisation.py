@@ -87,8 +87,8 @@ def warn_of_unsearched(report: Report, name: str, searched: int) -> None:
     """Says so where not every training image was searched."""
     if searched < report.training_size:
         report.warnings.append(
-            f"{name}: {searched:,} of {report.training_size:,} training images were searched, as many as memory is meant"
-            " to hold: copies of the others go unseen"
+            f"{name}: {searched:,} of {report.training_size:,} training images were searched, as many as memory is"
+            " meant to hold: copies of the others go unseen"
         )
 
 
