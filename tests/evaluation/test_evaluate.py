@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jaxgan.data.dataset import from_arrays
@@ -144,6 +145,20 @@ def test_classes_of_folders_are_matched_by_name(tmp_path):
     assert source.with_classes(("3", "7")) is source
     (without,) = source.with_classes(("three", "seven")).batches()
     assert without.shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "npy"])
+def test_folders_of_volumes_are_read_as_such(tmp_path, suffix):
+    for number in range(2):
+        volume = np.random.default_rng(number).integers(0, 256, (9, 8, 7)).astype(np.uint8)
+        tifffile.imwrite(tmp_path / f"{number}.tif", volume) if suffix == "tif" else np.save(
+            tmp_path / f"{number}", volume
+        )
+    for rank in (None, 3):
+        (images,) = files_source("--real", tmp_path, None, rank).batches()
+        assert images.shape == (2, 9, 8, 7, 1)
+    with pytest.raises(InputError):
+        files_source("--real", tmp_path, None, 2)
 
 
 def test_a_stream_over_all_devices_equals_one_array(real):
