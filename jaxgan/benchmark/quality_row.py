@@ -27,7 +27,7 @@ from jaxgan.data.open import open_data
 from jaxgan.evaluation import Evaluator
 from jaxgan.evaluation.registry import METRICS
 from jaxgan.files import atomic_files, write_json
-from jaxgan.inference.trained_model import generate_samples, load_trained_model, sample_labels
+from jaxgan.inference.trained_model import generate_samples, load_trained_model
 from jaxgan.pictures import write_grid
 from jaxgan.training.loop import train
 from jaxgan.training.stop_signal import Interrupted
@@ -107,10 +107,11 @@ def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> 
     return {"step": model.step, "seconds": json.loads((folder / SPENT).read_text())["seconds"]}
 
 
-def sample(folder: Path, count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Samples of the row's last model, float32 `[count, *S, C]` in [-1, 1], and their labels."""
+def sample(folder: Path, count: int, seed: int, trained_on: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+    """Samples of the row's last model, float32 `[count, *S, C]` in [-1, 1], and their labels, as the data have them."""
     model = load_trained_model(folder / "run", "latest")
-    return generate_samples(model, count, seed=seed), sample_labels(model, count)
+    labels = trained_on.drawn_labels(count, seed) if model.class_names else None
+    return generate_samples(model, count, labels, seed=seed), labels
 
 
 def in_order(samples: np.ndarray) -> Callable[..., np.ndarray]:
@@ -186,7 +187,7 @@ def main(arguments: list[str]) -> None:
             samples, facts = train_peer(row["peer"], trained_on, row["budget"], row["num_samples"], config.seed)
             return samples, None, facts
         facts = train_within(config, row["data_dir"], folder, row["budget"])
-        return *sample(folder, row["num_samples"], config.seed), facts
+        return *sample(folder, row["num_samples"], config.seed, trained_on), facts
 
     run_row(make, folder, held_out, trained_on, tuple(row["metrics"]))
 

@@ -118,8 +118,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         raise InputError(f"--num_samples {count} is not valid: ask for at least 2")
     labels = None
     if model.class_names:
-        # The classes as often as the data have them: a difference in the mix would count as a difference in quality.
-        labels = np.random.default_rng(args.seed).choice(dataset.labels, count).astype(np.int32)
+        labels = dataset.drawn_labels(count, args.seed)
 
     def generate(n: int, seed: int, chosen: np.ndarray | None) -> np.ndarray:
         return jaxgan.generate_samples(model, n, chosen, seed, args.truncation)

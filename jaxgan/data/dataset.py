@@ -64,6 +64,12 @@ class Dataset:
         """Size of all samples in their stored dtype."""
         return self.size * int(np.prod(self.shape)) * np.dtype(self.scaling.dtype).itemsize
 
+    def drawn_labels(self, count: int, seed: int) -> np.ndarray:
+        """Classes int32 `[count]` at random, as often as labelled data have them: a generator that is asked for other
+        shares is judged, or measured, by a mix that it did not learn."""
+        assert self.labels is not None  # asked of labelled data only
+        return np.random.default_rng(seed).choice(self.labels, count).astype(np.int32)
+
     def load(self) -> np.ndarray:
         """All samples in memory, `[size, *shape]` in the stored dtype."""
         return self.read(np.arange(self.size))

@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.gan.state import ApplyFn, GANState, Tree
@@ -15,6 +16,7 @@ Array = jax.Array
 
 # Enough that the statistics of two draws differ by a percent or so, few enough to cost no more than a grid of samples.
 STATISTICS_BATCHES, STATISTICS_BATCH_SIZE = 8, 64
+STATISTICS_SAMPLES = STATISTICS_BATCHES * STATISTICS_BATCH_SIZE
 
 
 def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: float, shift: float = 0.0) -> Array:
@@ -35,13 +37,17 @@ def ema_decay(step: Array, *, batch_size: int, halflife_images: float, rampup: f
 
 
 def with_own_statistics(
-    generator: ApplyFn, state: GANState, latent_dim: int, num_classes: int = 0, axis_name: str | None = None
+    generator: ApplyFn,
+    state: GANState,
+    latent_dim: int,
+    labels: np.ndarray | None = None,
+    axis_name: str | None = None,
 ) -> GANState:
     """The state with `ema_stats` measured on the averaged generator itself.
 
     The moving average of batch norm's statistics belongs to no network: while the generator moves fast, samples of the
     averaged weights with it lose colour and contrast. So the statistics are computed anew from
-    `STATISTICS_BATCHES * STATISTICS_BATCH_SIZE` latents whenever the average is sampled, judged or saved (as Izmailov
+    `STATISTICS_SAMPLES` latents whenever the average is sampled, judged or saved (as Izmailov
     et al. 2018, arXiv:1803.05407, do for averaged weights). They are a function of the averaged weights, of the trained
     generator's statistics (where power iteration starts) and of the run's key, so that a resumed run gets the same.
 
@@ -49,29 +55,37 @@ def with_own_statistics(
       generator: the network as a pure function.
       state: of the run; a generator without running statistics leaves it as it is.
       latent_dim: length of a latent.
-      num_classes: of a conditional generator, whose classes take turns; 0 without.
+      labels: int32 `[STATISTICS_SAMPLES]` classes of a conditional generator, in the shares that it is trained with;
+        None without classes.
       axis_name: the mapped axis that the generator's batch norm names, or None.
     """
     if not jax.tree.leaves(state.ema_stats):
         return state
-    measure = partial(_measure, generator, latent_dim, num_classes, axis_name)
-    return state._replace(ema_stats=measure(state.ema_params, state.generator.stats, state.key))
+    found = _measure(generator, latent_dim, axis_name, state.ema_params, state.generator.stats, state.key, labels)
+    return state._replace(ema_stats=found)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _measure(
-    generator: ApplyFn, latent_dim: int, num_classes: int, axis_name: str | None, params: Tree, stats: Tree, key: Array
+    generator: ApplyFn,
+    latent_dim: int,
+    axis_name: str | None,
+    params: Tree,
+    stats: Tree,
+    key: Array,
+    labels: Array | None,
 ) -> Tree:
     # fold_in by -1: no iteration of a run has that number, so these latents are no training batch's.
     key = jax.random.fold_in(jax.random.wrap_key_data(key), jnp.uint32(0xFFFFFFFF))
-    labels = jnp.arange(STATISTICS_BATCH_SIZE, dtype=jnp.int32) % num_classes if num_classes else None
+    batched = None if labels is None else labels.reshape(-1, STATISTICS_BATCH_SIZE)
 
-    def batch(stats: Tree, key: Array) -> tuple[Tree, Tree]:
+    def batch(stats: Tree, drawn: tuple[Array, Array | None]) -> tuple[Tree, Tree]:
         """One training pass from empty running moments; (the vectors of spectral norm go on, the batch's moments)."""
+        key, classes = drawn
         z = jax.random.normal(key, (STATISTICS_BATCH_SIZE, latent_dim))
 
         def forward(z: Array) -> Tree:
-            return generator(params, stats, z, labels, train=True)[1]
+            return generator(params, stats, z, classes, train=True)[1]
 
         if axis_name is not None:  # A mapped axis of one device: the name that batch norm looks for.
             new = jax.tree.map(lambda leaf: leaf[0], jax.vmap(forward, axis_name=axis_name)(z[None]))
@@ -90,7 +104,7 @@ def _measure(
     empty = unflatten_dict(
         {p: jnp.zeros_like(leaf) if p[-1] in ("mean", "var") else leaf for p, leaf in flatten_dict(stats).items()}
     )
-    vectors, moments = jax.lax.scan(batch, empty, keys)
+    vectors, moments = jax.lax.scan(batch, empty, (keys, batched))
     found = {}
     for path, values in moments.items():
         average = values.mean(axis=0)

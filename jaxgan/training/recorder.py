@@ -14,7 +14,7 @@ import numpy as np
 from jaxgan import parallel
 from jaxgan.data.dataset import Dataset
 from jaxgan.files import atomic_files, write_json
-from jaxgan.gan.averaging import with_own_statistics
+from jaxgan.gan.averaging import STATISTICS_SAMPLES, with_own_statistics
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.pictures import grid, window_of, write_png
 from jaxgan.reporting.report import write_report
@@ -61,6 +61,7 @@ class RunRecorder:
         self._timed = list(timed)
         self._real_spread = math.nan
         self.num_classes = run.dataset.num_classes if run.config.critic.conditioning != "none" else 0
+        self._learnt_mix = self._labels_as_learnt(STATISTICS_SAMPLES)
 
     def open_log(self, log: MetricsLog) -> None:
         """Makes this the process that writes: logs, samples and figures."""
@@ -91,7 +92,9 @@ class RunRecorder:
                 z = latents(seed, count, self.run.gan.latent_dim)
                 return generate(self.run.gan.generator, *average, z, labels, batch_size)
 
-            values |= self.run.evaluator(make, self._labels(self.run.evaluator.num_samples))
+            count = self.run.evaluator.num_samples
+            labels = self.run.dataset.drawn_labels(count, self.config.seed) if self.num_classes else None
+            values |= self.run.evaluator(make, labels)
         return parallel.from_main_process(values)
 
     def log(
@@ -121,6 +124,7 @@ class RunRecorder:
         """Whether there is a new best model, by an evaluated metric or an epoch's mean; counts patience."""
         settings, best = self.config.train, self.run.best
         value = evaluated.get(settings.best_metric)
+        in_between = value is not None
         if self.schedule.is_due(step, every_epochs=1.0):
             mean = best.epoch_mean()
             value = mean if value is None else value
@@ -128,7 +132,9 @@ class RunRecorder:
             return False
         improved = best.judge(value, step, settings.best_direction)
         since = max(best.best_step or step, best.patience_from)
-        stale = round(self.schedule.epoch(step)) - round(self.schedule.epoch(since))
+        begin, end = (self.schedule.epoch(which) + 1e-9 for which in (since, step))
+        # The mean of an epoch is judged in the iteration that completes it, others at any part of an epoch.
+        stale = math.floor(end - begin + 1e-9) if in_between else math.floor(end) - math.floor(begin)
         if settings.early_stopping_patience and stale >= settings.early_stopping_patience and not best.complete:
             best.complete = best.stopped_early = True
             parallel.say(
@@ -227,7 +233,7 @@ class RunRecorder:
     def _with_own_statistics(self, state: Any) -> Any:
         gan = self.run.gan
         return with_own_statistics(
-            gan.generator, parallel.to_host(state), gan.latent_dim, self.num_classes, gan.axis_name
+            gan.generator, parallel.to_host(state), gan.latent_dim, self._learnt_mix, gan.axis_name
         )
 
     def _average(self, state: Any) -> tuple[Any, Any]:
@@ -240,7 +246,13 @@ class RunRecorder:
 
     def _labels(self, count: int) -> np.ndarray | None:
         """All classes in turn, or None for an unconditional generator."""
-        return np.resize(np.arange(self.num_classes), count) if self.num_classes else None
+        return np.resize(np.arange(self.num_classes, dtype=np.int32), count) if self.num_classes else None
+
+    def _labels_as_learnt(self, count: int) -> np.ndarray | None:
+        """Classes in the shares that training shows, or None for an unconditional generator."""
+        if not self.num_classes or self.config.data.balanced:
+            return self._labels(count)
+        return self.run.dataset.drawn_labels(count, self.config.seed)
 
     @property
     def _shown(self) -> int:

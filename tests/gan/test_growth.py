@@ -206,7 +206,7 @@ def test_samples_have_the_full_side_and_the_alpha_of_their_state(game, whole):
     for stage, alpha in ((0, 1.0), (2, 0.25)):
         stats = {**state.generator.stats, "growth": {"stage": np.float32(stage), "alpha": np.float32(alpha)}}
         grown = with_own_statistics(
-            gan.generator, state._replace(generator=state.generator._replace(stats=stats)), 5, 0, parallel.AXIS
+            gan.generator, state._replace(generator=state.generator._replace(stats=stats)), 5, None, parallel.AXIS
         )
         samples, _ = gan.generator(grown.ema_params, grown.ema_stats, z, None, train=False)
         variables = {"params": state.ema_params, STATS: stats}
