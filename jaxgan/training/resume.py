@@ -150,13 +150,29 @@ def resume_tracker(start: ResumePoint, config: Config, run_dir: Path, total: int
             way_out += ", or change config.train.early_stopping_patience"
         parallel.say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
         return None
-    if best.stopped_early:
-        best.patience_from = start.step
-    best.complete = best.stopped_early = False
+    return tracker_at(start, config, run_dir)
+
+
+def tracker_at(point: ResumePoint, config: Config, run_dir: Path) -> BestTracker:
+    """The best model that a checkpoint knows of, as far as it still is that by what is asked for now, for a run that
+    goes on from there.
+
+    Args:
+      point: where.
+      config: what to train now.
+      run_dir: the run's folder.
+    """
+    if not point.record:
+        return BestTracker()
+    best, settings = BestTracker(**point.record["progress"]), config.train
+    before = Config.from_record(point.record["config"]).train
     same_metric = (settings.best_metric, settings.best_direction) == (before.best_metric, before.best_direction)
-    if start.record and not (same_metric and start.origin is not None and start.origin.resolve() == run_dir.resolve()):
+    if not (same_metric and point.origin is not None and point.origin.resolve() == run_dir.resolve()):
         # The best so far was judged by something else, or lies in another folder.
-        best = BestTracker(patience_from=start.step)
+        return BestTracker(patience_from=point.step)
+    if best.stopped_early:
+        best.patience_from = point.step
+    best.complete = best.stopped_early = False
     return best
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from jaxgan.training.best import BestTracker
 from jaxgan.training.health import Verdict
 from jaxgan.training.recorder import RunRecorder
-from jaxgan.training.resume import ResumePoint, clear_later, read_point
+from jaxgan.training.resume import ResumePoint, clear_later, read_point, tracker_at
 from jaxgan.training.run import Run
 
 
@@ -28,8 +27,7 @@ def roll_back(run: Run, recorder: RunRecorder, verdict: Verdict) -> None:
     """
     point = _last_good(run, recorder)
     run.health.rolled_back()
-    run.best = BestTracker(**point.record["progress"]) if point.record else BestTracker()
-    run.best.complete = run.best.stopped_early = False
+    run.best = tracker_at(point, run.config, run.run_dir)
     run.place(point)
     # Other latents, other augmentations; the reals come in the order of their steps, as always.
     key = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(run.state.key)), run.health.rollbacks)

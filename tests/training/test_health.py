@@ -14,7 +14,7 @@ from jaxgan.gan import build
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
-from jaxgan.training import recorder
+from jaxgan.training import recorder, resume, rollback
 from jaxgan.training import run as run_module
 from jaxgan.training.health import ALIKE_BELOW, GO_ON, MUST_BE_FINITE, ROLLBACK, STOP, WARN, Health, of_samples, spread
 from tests.training.test_loop import arrays, digits_like, logged, make_config
@@ -191,6 +191,28 @@ def test_without_a_checkpoint_a_run_goes_back_to_its_beginning_with_other_draws(
         final, record = checkpoints.read(5)
     assert record["health"]["rollbacks"] == 2
     assert np.any(final["key"] != keys[0])
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_rollback_takes_over_no_best_that_was_judged_otherwise(tmp_path, monkeypatch, elsewhere):
+    first = rollback_config(iterations=10, best_metric="generator_loss")
+    run_and_listen(first, tmp_path / "run")
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.read(10)[1]["progress"]["best_step"] is not None
+    Poisoned(monkeypatch, at=11)
+    folder = tmp_path / ("other" if elsewhere else "run")
+    metric = "generator_loss" if elsewhere else "critic_gradient_norm"
+    config = rollback_config(iterations=16, best_metric=metric)
+    bests = []
+    monkeypatch.setattr(rollback, "tracker_at", lambda *args: bests.append(resume.tracker_at(*args)) or bests[-1])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        training.train(config, folder, digits_like(), resume=str(tmp_path / "run") if elsewhere else "auto")
+    step = 10 if elsewhere else 8  # The newest that was due.
+    assert any(f"back to step {step}" in str(warning.message) for warning in caught)
+    assert len(bests) == 1 and bests[0].patience_from == step
+    with Checkpoints(folder) as checkpoints:
+        assert checkpoints.read(16)[1]["progress"]["best_step"] > step
 
 
 def test_too_many_rollbacks_end_the_run(tmp_path, monkeypatch):
