@@ -83,6 +83,8 @@ class CriticModule(NetworkModule, kw_only=True):
     def scores(self, h: Array, labels: Array | None, train: bool) -> tuple[Array, Array | None]:
         """Scores and logits of the coarsest feature map `[N, *base, C]`."""
         h = h.reshape(h.shape[0], -1)
-        scores = Dense(1, gain=1.0, name="score", **self.layer)(h, train)[:, 0].astype(jnp.float32)
-        of_class, logits = CONDITIONINGS[self.conditioning](h, labels, self.num_classes, train, self.layer)
+        # Scores have an offset that no loss fixes: in bfloat16 their differences would be lost.
+        layer = self.layer | {"activation_dtype": jnp.float32}
+        scores = Dense(1, gain=1.0, name="score", **layer)(h, train)[:, 0]
+        of_class, logits = CONDITIONINGS[self.conditioning](h, labels, self.num_classes, train, layer)
         return scores if of_class is None else scores + of_class, logits

@@ -13,6 +13,8 @@ Array = jax.Array
 
 # As in DCGAN; flax's 0.99 needs thousands of updates before the statistics mean anything.
 BATCH_NORM_MOMENTUM = 0.9
+# Channels of a group at least: with one each, group norm would be instance norm.
+_GROUP = 4
 
 
 class PixelNorm(nn.Module):
@@ -48,7 +50,8 @@ def _instance(x: Array, train: bool, axis_name: str | None, **affine) -> nn.Modu
 
 
 def _group(x: Array, train: bool, axis_name: str | None, **affine) -> nn.Module:
-    groups = next(g for g in range(min(32, x.shape[-1]), 0, -1) if x.shape[-1] % g == 0)
+    channels = x.shape[-1]
+    groups = next(g for g in range(max(1, min(32, channels // _GROUP)), 0, -1) if channels % g == 0)
     return nn.GroupNorm(num_groups=groups, name="norm", **affine)
 
 
@@ -57,7 +60,8 @@ def _pixel(x: Array, train: bool, axis_name: str | None, *, dtype: Any, **affine
 
 
 # What a norm reduces over: "batch" (N, *S), synchronised over devices; "layer" (*S, C) of each sample; "instance" *S of
-# each sample and channel; "group" *S and groups of at most 32 channels of each sample; "pixel" C of each pixel.
+# each sample and channel; "group" *S and four channels or more, in at most 32 groups, of each sample (Wu & He 2018,
+# arXiv:1803.08494); "pixel" C of each pixel.
 NORMS: dict[str, Callable[..., nn.Module] | None] = {
     "none": None,
     "batch": _batch,

@@ -12,6 +12,7 @@ from jaxgan.config import Config
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.step import train_many, train_step
 from jaxgan.models import CRITICS, GENERATORS, build_critic, build_generator
+from jaxgan.models.norms import Norm
 from jaxgan.models.spectral import STATS
 
 KEY = jax.random.key(0)
@@ -289,3 +290,28 @@ def test_spectral_normalisation_keeps_the_top_singular_value_of_every_matrix_at_
         left = matrix @ vector
         sigma = np.linalg.norm(left / np.linalg.norm(left) @ matrix)  # By which the layer divides.
         np.testing.assert_allclose(np.linalg.svd(matrix, compute_uv=False)[0] / sigma, 1.0, rtol=0.05, err_msg=name)
+
+
+@pytest.mark.parametrize("conditioning", ["projection", "auxiliary"])
+def test_scores_tell_samples_apart_in_bfloat16_whatever_their_offset(conditioning):
+    config = make(critic={"conditioning": conditioning}, precision="bfloat16")
+    critic = build_critic(config, CLASSES, platform="gpu")
+    x = jax.random.normal(KEY, (32, SIDE, SIDE, 2))
+    labels = jnp.arange(32) % CLASSES
+    variables = critic.init(KEY, x, labels, train=True)
+    variables["params"]["score"]["bias"] += 1000.0
+    scores, logits = critic.apply(variables, x, labels, train=False)
+    assert scores.dtype == jnp.float32 and len(np.unique(scores)) == 32
+    assert logits is None or (logits.dtype == jnp.float32 and len(np.unique(logits)) == logits.size)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(3, 1), (6, 1), (16, 4), (24, 6), (128, 32), (512, 32)])
+def test_group_norm_has_groups_of_several_channels(channels, groups):
+    x = 3 + jnp.asarray(
+        np.random.default_rng(0).normal(0, np.arange(1, channels + 1), (2, 5, 5, channels)), jnp.float32
+    )
+    norm = Norm("group")
+    y, _ = norm.init_with_output(KEY, x, True)
+    parts = np.asarray(x, np.float64).reshape(2, 25, groups, -1)
+    mean, std = (getattr(parts, name)(axis=(1, 3), keepdims=True) for name in ("mean", "std"))
+    np.testing.assert_allclose(y, ((parts - mean) / std).reshape(x.shape), atol=1e-3)
