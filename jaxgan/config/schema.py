@@ -153,7 +153,7 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluation during training: which metrics (none: off), how often in images shown to the critic, and at the end.
+    """Evaluation during training: which metrics (none: off), and every how many images shown to the critic.
 
     `inception_weights` is the file of FID's network; without it features are VGG16's and are called so.
     """
@@ -246,15 +246,21 @@ class Config:
         """Combinations that run but that the literature advises against, each with its reason."""
         found = [*self.augment.warnings(), *self.diffaugment.warnings(self.augment)]
         objective = self.objective.resolved()
-        if self.critic.norm == "batch" and objective.penalty != "none":
+        penalties = [name for name in (objective.penalty, "r1" * (objective.r1_weight > 0)) if name not in ("none", "")]
+        if self.critic.norm == "batch" and penalties:
             found.append(
-                f"config.critic.norm=batch with penalty={objective.penalty}: batch norm couples the samples of a batch,"
+                f"config.critic.norm=batch with penalty={penalties[0]}: batch norm couples the samples of a batch,"
                 " so the penalty no longer bounds each sample's gradient; layer, instance or none is better"
             )
         if self.critic.norm == "batch" and objective.loss == "wgan" and objective.weight_clip:
             found.append("config.critic.norm=batch: weight clipping also clips the norm's scales to the clip value")
-        if objective.penalty == "none" and objective.penalty_interval > 1:
+        if not penalties and objective.penalty_interval > 1:
             found.append("config.objective.penalty_interval has no effect: config.objective.penalty is none")
+        if self.growing != GrowingConfig() and not self.generator.grows:
+            found.append(
+                "config.growing has no effect: the networks do not grow; set config.generator.network and"
+                " config.critic.network to growing"
+            )
         if self.data.labelled and self.critic.conditioning == "none" and not self.data.balanced:
             found.append("config.data.labelled=True but config.critic.conditioning=none: the labels are not used")
         return found

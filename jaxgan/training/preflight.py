@@ -58,7 +58,7 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator |
             conditional=config.critic.conditioning != "none",
         )
     evaluated = evaluator.names if evaluator else ()
-    logged = (*METRICS, *(["accuracy"] if config.critic.conditioning == "auxiliary" else []), *evaluated)
+    logged = (*METRICS, *_of_this_game(config), *evaluated)
     if settings.best_metric and settings.best_metric not in logged:
         raise InputError(
             f"config.train.best_metric={settings.best_metric!r} is not logged: {way_out(settings.best_metric, logged)}"
@@ -72,6 +72,19 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator |
     for warning in (*config.warnings(), *_doubts(config, dataset, preset)):
         warnings.warn(warning, stacklevel=3)
     return evaluator
+
+
+def _of_this_game(config: Config) -> list[str]:
+    """What is logged beside `METRICS`."""
+    objective, adaptive = config.objective.resolved(), config.diffaugment.adaptive
+    logged = {
+        "accuracy": config.critic.conditioning == "auxiliary",
+        "r1_penalty": objective.r1_weight > 0,
+        "perceptual_loss": objective.perceptual_weight > 0,
+        "score_sign": adaptive,
+        "augment_p": adaptive,
+    }
+    return [name for name, whether in logged.items() if whether]
 
 
 def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
@@ -90,7 +103,20 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
                 f"{len(empty)} of the {dataset.num_classes} classes of {dataset.name} have no image (the first:"
                 f" {dataset.class_names[empty[0]]!r}), yet the generator will be asked for them: renumber the labels"
             )
-    shown = _shown(config, dataset)
+    schedule, total = length_of(config, dataset.size)
+    timetable, shown = Timetable.of(config), schedule.images(total)
+    grown = timetable.begins[-1] + timetable.fades[-1]
+    if total <= grown:
+        found.append(
+            f"the run ends in stage {timetable.part(total - 1) + 1} of {len(timetable.layouts)}, after {shown:,}"
+            f" images; its networks have the full side after {timetable.images(grown):,}: raise config.train.epochs, or"
+            " lower config.growing.hold_images and fade_images"
+        )
+    if config.evaluate.metrics and shown < config.evaluate.every_images:
+        found.append(
+            f"config.evaluate.every_images={config.evaluate.every_images}: the whole run shows {shown:,} images, so"
+            " nothing will be evaluated: lower it"
+        )
     meant = _shown(load_config(preset), dataset) if preset else 0
     few = ""
     if shown < FEW_OF_PRESET * meant:

@@ -181,4 +181,12 @@ def test_a_preset_file_without_get_config(tmp_path):
 def test_combinations_that_run_but_are_ill_advised_warn_with_the_reason():
     config = Config.from_dict({"critic": {"norm": "batch"}, "objective": {"penalty": "gp"}})
     assert any("couples the samples" in warning for warning in config.warnings())
+    lazy = {"loss": "non_saturating", "r1_weight": 1.0, "penalty_interval": 16}
+    assert not Config.from_dict({"objective": lazy}).warnings()
+    config = Config.from_dict({"critic": {"norm": "batch"}, "objective": lazy})
+    assert any("couples the samples" in warning for warning in config.warnings())
+    config = Config.from_dict({"objective": {"loss": "hinge", "penalty_interval": 16}})
+    assert any("penalty_interval has no effect" in warning for warning in config.warnings())
+    config = Config.from_dict({"growing": {"start_side": 7}})
+    assert any("config.growing has no effect" in warning for warning in config.warnings())
     assert not Config().warnings()

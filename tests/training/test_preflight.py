@@ -1,6 +1,7 @@
 """What is said before hours are spent."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -61,6 +62,56 @@ def test_a_run_much_shorter_than_its_preset_is_doubted(settings, size, words, re
     check_fit(config, from_arrays("noise", np.zeros((size, 28, 28, 1), np.uint8)), "mnist")
     said = [str(warning.message) for warning in recwarn if "the whole run shows the critic" in str(warning.message)]
     assert len(said) == (words is not None) and all(words in line for line in said), said
+
+
+def test_what_is_logged_may_choose_the_best():
+    dataset = from_arrays("noise", IMAGES)
+    for name, section in (
+        ("r1_penalty", {"objective": {"loss": "hinge", "r1_weight": 1.0}}),
+        ("augment_p", {"objective": {"loss": "hinge"}, "diffaugment": {"policy": ["color"], "adaptive": True}}),
+    ):
+        values = {
+            "data": {"size": 8},
+            "generator": {"widths": [4, 4]},
+            "critic": {"widths": [4]},
+            "train": {"batch_size": 8, "best_metric": name},
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check_fit(Config.from_dict(values | section), dataset)
+        with pytest.raises(InputError, match=f"'{name}' is not logged"):
+            check_fit(Config.from_dict(values | {"objective": {"loss": "hinge"}}), dataset)
+
+
+@pytest.mark.parametrize(("epochs", "ends"), [(100, 2), (290, 3), (310, None)])
+def test_a_run_that_ends_before_it_has_grown_is_doubted(epochs, ends, recwarn):
+    """Of 12 images; sides 2, 4 and 8, each held for 1,000 images, the later two faded in over 800: 3,600 until then."""
+    widths = {"network": "growing", "widths": [4, 4, 4]}
+    values = {
+        "data": {"size": 8},
+        "generator": widths,
+        "critic": widths,
+        "growing": {"start_side": 2, "hold_images": 1000, "fade_images": 800},
+        "train": {"batch_size": 8, "epochs": epochs},
+    }
+    said = warned(Config.from_dict(values), from_arrays("noise", IMAGES), recwarn)
+    found = [line for line in said if "before its networks" in line or "networks have the full side" in line]
+    assert len(found) == (ends is not None) and all(f"ends in stage {ends} of 3" in line for line in found), said
+
+
+def test_metrics_that_a_run_never_reaches_are_doubted(recwarn):
+    values = {
+        "data": {"size": 8},
+        "generator": {"widths": [4, 4]},
+        "critic": {"widths": [4]},
+        "train": {"batch_size": 8, "iterations": 10},
+        "evaluate": {"metrics": ["histogram"], "every_images": 401},
+    }
+    for every, doubted in ((401, True), (400, False)):
+        config = Config.from_dict({**values, "evaluate": {"metrics": ["histogram"], "every_images": every}})
+        recwarn.clear()
+        said = warned(config, from_arrays("noise", IMAGES), recwarn)
+        assert any("nothing will be evaluated" in line for line in said) == doubted, said
 
 
 def test_instance_norm_on_a_map_of_one_pixel_is_refused():
