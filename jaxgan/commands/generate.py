@@ -140,7 +140,7 @@ def generate_files(args: Namespace) -> list[Path]:
             labels=shown,
             class_names=model.class_names,
         )
-    return [interpolation_strip(path, samples) for path in drawn] + written
+    return [interpolation_strip(path, samples, affine=model.affine) for path in drawn] + written
 
 
 def _formats(args: Namespace) -> list[str]:

@@ -69,5 +69,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for path in written:
                 print(path)
         if args.to is not None:
-            print(upload(folder, args.to, args.public))
+            print(upload(folder, written, args.to, args.public))
     return 0

@@ -169,7 +169,7 @@ def _set_frames(data: Any, count: int, matrix: np.ndarray | None) -> None:
     spacing = [_decimal(rows), _decimal(columns)]
     shared = {
         "PixelMeasuresSequence": only(
-            PixelSpacing=spacing, SliceThickness=_decimal(between), SpacingBetweenSlices=between
+            PixelSpacing=spacing, SliceThickness=_decimal(between), SpacingBetweenSlices=_decimal(between)
         ),
         "PlaneOrientationSequence": only(
             ImageOrientationPatient=[_decimal(x) for x in (*(matrix[:3, 0] / columns), *(matrix[:3, 1] / rows))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,12 @@ def lay_out(
     return write_folder(output, files, overwrite)
 
 
-def upload(folder: str | os.PathLike, address: str, public: bool = False) -> str:
-    """Puts a folder's files into a repository of the hub, which is made if there is none.
+def upload(folder: str | os.PathLike, written: Sequence[Path], address: str, public: bool = False) -> str:
+    """Puts files into a repository of the hub, which is made if there is none.
 
     Args:
-      folder: as `lay_out` wrote it.
+      folder: that the files lie in.
+      written: what `lay_out` wrote there; what else lies in the folder stays here.
       address: `hf://ORGANISATION/NAME`.
       public: whether a new repository is for everybody; one that exists stays as it is.
 
@@ -66,7 +68,11 @@ def upload(folder: str | os.PathLike, address: str, public: bool = False) -> str
         api = hub.HfApi(library_name="jaxgan")
         api.create_repo(name, private=not public, exist_ok=True)
         done = api.upload_folder(
-            repo_id=name, folder_path=os.fspath(folder), revision=revision, commit_message="Share a generator"
+            repo_id=name,
+            folder_path=os.fspath(folder),
+            allow_patterns=[path.relative_to(folder).as_posix() for path in written],
+            revision=revision,
+            commit_message="Share a generator",
         )
     except Exception as error:  # Many kinds: no token, no right, no network.
         reason = f"{type(error).__name__}: {one_line(error)[:300]}"
@@ -89,11 +95,12 @@ def _front_matter(model: TrainedModel, about: About) -> str:
 
 
 def _evaluated(model: TrainedModel) -> dict[str, float]:
-    """The metrics of the newest evaluation of this step in the run's folder."""
+    """The metrics of the newest evaluation of this step in the run's folder, of latents that were not cut off."""
     for path in sorted((model.run_dir / "evaluation").glob(f"step_{model.step}-*.json"), reverse=True):
         try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-            return {name: found["value"] for name, found in metrics.items() if found["value"] is not None}
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record.get("truncation") is None:
+                return {name: m["value"] for name, m in record["metrics"].items() if m["value"] is not None}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return {}

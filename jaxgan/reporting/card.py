@@ -154,6 +154,11 @@ def _limits(record: Mapping[str, Any]) -> Section:
         f" ({protocol['split']}), on {protocol['device']} with jaxgan {protocol['jaxgan']}, and holds for these alone:"
         " numbers with other protocols must not be compared with them."
     ]
+    if record.get("truncation") is not None:
+        lines.append(
+            f"The samples' latents were cut off at {record['truncation']:g} standard deviations: the generator without"
+            " that has other numbers."
+        )
     if not any(measurement["interval"] for measurement in record["metrics"].values()):
         lines.append("No intervals were drawn: with few samples, differences of these numbers may be chance.")
     lines += [f"Warning: {warning}" for warning in record["warnings"]]

@@ -171,7 +171,7 @@ def other_metrics(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     for axes, (name, (epochs, values)) in zip(panels, found.items(), strict=False):
         axes.plot(epochs, values, color=BLUE, linewidth=0.6, alpha=0.35)
         _draw(axes, epochs, smooth(values, _window(values)), BLUE)
-        _limit(axes, values)
+        axes.set_ylabel(_limit(axes, values).strip())
         axes.set_title(name.replace("_", " "), fontsize="medium")
         axes.set_xlabel("epoch")
         axes.spines[["top", "right"]].set_visible(False)

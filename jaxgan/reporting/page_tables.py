@@ -88,6 +88,8 @@ def evaluation_tables(run: RunContents) -> dict[str, Any]:
     about += f" ({first.get('split', 'all')})"
     about += f", checkpoint of iteration {record['step']:,}" if isinstance(record.get("step"), int) else ""
     about += f", on {str(record.get('created', ''))[:16].replace('T', ' ')}" if record.get("created") else ""
+    cut = record.get("truncation")
+    about += f", latents cut off at {cut:g} standard deviations" if isinstance(cut, int | float) else ""
     classes = record.get("per_class") or {}
     columns = list(dict.fromkeys(name for values in classes.values() for name in values))
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxgan.files import atomic_files
-from jaxgan.pictures import windowed
+from jaxgan.pictures import window_of, windowed
 from jaxgan.reporting import metric_curves, sample_figures
 from jaxgan.reporting.contents import read_contents
 
@@ -81,9 +81,13 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     return written
 
 
-def interpolation_strip(path: str | os.PathLike, samples: np.ndarray, title: str = "interpolation") -> Path:
-    """Writes samples `[K, ..., C]` on a path between latents as one labelled strip, replacing the file."""
-    return save(Path(path), sample_figures.strip(np.asarray(samples), title))
+def interpolation_strip(
+    path: str | os.PathLike, samples: np.ndarray, title: str = "interpolation", affine: np.ndarray | None = None
+) -> Path:
+    """Writes samples `[K, ..., C]` on a path between latents as one labelled strip, in a window of their values and
+    volumes in anatomical orientation, as grids are; replaces the file."""
+    samples = np.asarray(samples)
+    return save(Path(path), sample_figures.strip(windowed(samples, window_of(samples)), title, affine))
 
 
 def save(path: Path, figure: Figure) -> Path:

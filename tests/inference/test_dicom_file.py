@@ -66,6 +66,16 @@ def test_the_same_samples_are_the_same_bytes(tmp_path):
     assert [path.read_bytes() for path in once] == [path.read_bytes() for path in twice]
 
 
+def test_numbers_fit_the_type_that_they_have(tmp_path, monkeypatch):
+    """DS, a decimal string, has 16 characters at most; strict readers refuse more."""
+    affine = np.diag([1 / 3, 1 / 3, 1 / 3, 1.0])
+    scaling = Scaling("uint8", 0.0, 255.0, "")
+    _, (path,) = write(tmp_path, (1, 4, 5, 6, 1), scaling, spacing=(1 / 3,) * 3, affine=affine)
+    monkeypatch.setattr(pydicom.config.settings, "reading_validation_mode", pydicom.config.RAISE)
+    measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SpacingBetweenSlices) == pytest.approx(1 / 3, abs=1e-12)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_volume_lies_as_its_affine_says(tmp_path, channels):
     """By DICOM's own formula (PS3.3 C.7.6.2.1.1), not by our reader."""

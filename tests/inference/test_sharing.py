@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,10 +154,13 @@ def hub(tmp_path, monkeypatch):
         def create_repo(self, name, private, exist_ok):
             made.append((name, private))
 
-        def upload_folder(self, repo_id, folder_path, revision, commit_message):
+        def upload_folder(self, repo_id, folder_path, allow_patterns, revision, commit_message):
             repository = cache / f"models--{repo_id.replace('/', '--')}"
             commit = f"{len(made):040x}"
-            shutil.copytree(folder_path, repository / "snapshots" / commit)
+            target = repository / "snapshots" / commit
+            target.mkdir(parents=True)
+            for name in allow_patterns:
+                shutil.copyfile(Path(folder_path) / name, target / name)
             (repository / "refs").mkdir(exist_ok=True)
             for name in ("main", f"v{len(made)}"):
                 (repository / "refs" / name).write_text(commit)
@@ -180,6 +184,16 @@ def test_a_shared_model_is_read_from_the_hub(run, hub, tmp_path, capsys):
     assert hub == [("lab/hippocampi", True), ("lab/hippocampi", False)]
     assert files("hf://lab/hippocampi@v1", tmp_path / "v1") == expected
     assert files("hf://lab/hippocampi", tmp_path / "newest") != expected
+
+
+def test_nothing_else_of_the_folder_is_uploaded(run, hub, tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "patients.csv").write_text("secret")
+    flags = ["--checkpoint", str(run), "--output", str(folder), "--overwrite", "--to", "hf://lab/hippocampi"]
+    assert share.main(flags) == 0
+    (uploaded,) = (tmp_path / "hub").glob("*/snapshots/*")
+    assert {path.name for path in uploaded.iterdir()} == {path.name for path in folder.iterdir()} - {"patients.csv"}
 
 
 @pytest.mark.parametrize("address", ["hf://lab", "hf://lab/x/y", "hf://lab/x@", "hf://../x y"])
@@ -207,6 +221,8 @@ def test_the_folder_of_a_shared_model(run, tmp_path):
     record = {"metrics": {"fid": {"value": 12.5}, "swd": {"value": 3.0}}}
     (run / "evaluation").mkdir()
     (run / "evaluation" / "step_1-20260101-000000.json").write_text(json.dumps(record))
+    cut = {"metrics": {"fid": {"value": 9.5}}, "truncation": 0.3}
+    (run / "evaluation" / "step_1-20260102-000000.json").write_text(json.dumps(cut))
     card = "# Model card\n\n## Model\n\n- Checkpoint: /home/me/secret, step 1\n\n## Limits\n\n- Few samples\n"
     (run / "model_card.md").write_text(card)
     flags = ["--license", "cc-by-4.0", "--modality", "MRI,T1w", "--organ", "hippocampus", "--dataset", "MSD"]

@@ -76,6 +76,10 @@ def test_the_card_says_what_was_measured_and_what_was_not(tmp_path):
         "utility, since no classes", "100 held out", "100 samples against 50 real images (holdout)",
     ):  # fmt: skip
         assert words in text, words
+    assert "cut off" not in text
+    path.write_text(json.dumps(RECORD | {"truncation": 0.5}))
+    write_card(path, tmp_path)
+    assert "latents were cut off at 0.5 standard deviations" in (tmp_path / "model_card.md").read_text()
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in text.splitlines() if line.startswith("| ")}
     assert rows["fd_vgg16"][1:5] == ["1.5", "1 to 2", "lower", ""] and "searched 40" in rows["fd_vgg16"][5]
     assert "20 bootstrap draws" in rows["fd_vgg16"][5]

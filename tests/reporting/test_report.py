@@ -89,7 +89,21 @@ def test_long_curves_are_thinned_without_losing_their_spikes(tmp_path):
     run.records[:] = [{"step": i, "x": float(value)} for i, value in enumerate(values)]
     found = all_series(run)["x"]
     assert len(found["y"]) <= 1502 and found["step"] == sorted(found["step"])
+    assert len(found["mean"]) == len(found["y"])
     assert {50.0, -60.0} <= set(found["y"]) and found["step"][0] == 0 and found["step"][-1] == 19_999
+
+
+def test_what_is_smoothed_of_a_long_curve_are_its_means(tmp_path):
+    with MetricsLog(tmp_path) as log:
+        log.write({"step": 1, "images": 2, "epoch": 0.1, "x": 1.0})
+    run = read_contents(tmp_path)
+    values = np.random.default_rng(0).exponential(size=20_000)
+    run.records[:] = [{"step": i, "x": float(value)} for i, value in enumerate(values)]
+    found = all_series(run)["x"]
+    middle = (np.min(found["y"]) + np.max(found["y"])) / 2
+    assert np.mean(found["mean"]) == pytest.approx(values.mean(), rel=0.01) and np.mean(found["y"]) > 1.8 < middle
+    run.records[:] = run.records[:1000]
+    assert "mean" not in all_series(run)["x"]
 
 
 def test_large_samples_make_a_page_of_less_than_10_mb(make_run):

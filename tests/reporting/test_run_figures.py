@@ -189,6 +189,26 @@ def test_damaged_files_are_named(run_dir, name):
         make_figures(run_dir)
 
 
+def test_a_strip_has_the_window_and_the_orientation_of_grids(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sample_figures, "strip", lambda samples, title, affine: shown.append((samples, affine)))
+    monkeypatch.setattr("jaxgan.reporting.run_figures.save", lambda path, figure: path)
+    dark = np.full((4, 32, 32, 1), -0.97, np.float32)
+    dark[:, 8:14, 8:14] = -0.6
+    interpolation_strip(tmp_path / "strip.png", dark, affine=np.eye(4))
+    ((samples, affine),) = shown
+    assert samples.max() == 1.0 and samples.min() == -1.0, "a map of small values is not black"
+    np.testing.assert_array_equal(affine, np.eye(4))
+
+
+def test_a_panel_says_how_many_points_lie_beyond_it():
+    values = np.random.default_rng(0).normal(1, 0.01, 200)
+    values[50] = 500.0
+    records = [{"step": i, "epoch": float(i), "penalty": float(value)} for i, value in enumerate(values)]
+    (axes,) = metric_curves.other_metrics(records).axes
+    assert axes.get_ylabel() == "(beyond the axis: 1)" and axes.get_ylim()[1] < 2
+
+
 def test_volumes_in_every_gallery(tmp_path):
     volumes = samples(16, 6, 6, 6, 1)
     save(tmp_path / "pair.png", sample_figures.real_and_generated(volumes, volumes, None))

@@ -65,7 +65,7 @@ class View {
 }
 
 class Chart {
-  // series: [{label, colour, dash, x: {name: [...]}, y: [...], raw}]
+  // series: [{label, colour, dash, x: {name: [...]}, y: [...], mean: [...] of what each y stands for, raw}]
   constructor(parent, title, series, view, options = {}) {
     Object.assign(this, { title, series, view, options, cursor: null, drag: null });
     view.charts.push(this);
@@ -117,7 +117,7 @@ class Chart {
     this.x = (value) => left + ((value - low) / (high - low)) * (right - left);
     this.back = (pixel) => clamp(low + ((pixel - left) / (right - left)) * (high - low), low, high);
     const shown = this.series.filter((one) => one.on).map((one) => {
-      const xs = this.places(one), soft = one.raw ? one.y : smoothed(one.y, this.view.smooth);
+      const xs = this.places(one), soft = one.raw || !this.view.smooth ? one.y : smoothed(one.mean ?? one.y, this.view.smooth);
       const inside = xs.map((x, i) => i).filter((i) => xs[i] >= low && xs[i] <= high);
       return { one, xs, soft, inside };
     });
@@ -271,8 +271,8 @@ function drawCurves() {
       const found = run.series[metric.name];
       if (!found) return;
       const label = several ? (panel.metrics.length > 1 ? `${run.name}: ${metric.title}` : run.name) : metric.title;
-      const { y, ...x } = found;
-      series.push({ label, x, y: y.map((v) => (v === null ? NaN : v)), colour: colour(several ? r : m), dash: DASHES[several ? m % 4 : 0] });
+      const { y, mean, ...x } = found;
+      series.push({ label, x, mean, y: y.map((v) => (v === null ? NaN : v)), colour: colour(several ? r : m), dash: DASHES[several ? m % 4 : 0] });
     }));
     if (series.length) new Chart($("charts"), panel.title, series, view);
   }
