@@ -11,8 +11,7 @@ import hashlib
 import json
 import re
 import shutil
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,9 +24,6 @@ EXTRAS = {"s3": "s3", "gs": "gs"}
 MARKER = "COMMITTED"
 _CHECKPOINTS = "checkpoints"
 _AT_ONCE = 8
-_SECONDS_BETWEEN = 30.0
-# Files of a moment: other processes' temporary ones, and the lock, which is of a local process.
-_PASSING = re.compile(r"(^|/)(\.tmp-|\.incomplete-)|orbax-checkpoint-tmp|(^|/)lock\.json$")
 
 
 def is_remote(place: object) -> bool:
@@ -47,49 +43,16 @@ def fetch(address: str) -> Path:
     Raises:
       InputError: the client is not installed, nothing is there, or it cannot be read.
     """
-    store = _Store(address)
-    local = _local(store)
+    store = Store(address)
+    local = local_copy(store, "read")
     listing = store.listing()
     if not listing:
         raise InputError(f"{address}: nothing is there; mend the address")
-    _take(store, listing, local)
+    take(store, listing, local)
     return local
 
 
-@contextlib.contextmanager
-def mirrored(address: str) -> Iterator[Path]:
-    """A local folder for a run whose files go to a cloud address: every half minute, and at the end of the block.
-
-    What is at the address is there at the beginning, checkpoints without a marker excepted.
-
-    Raises:
-      InputError: the client is not installed, or the address cannot be read or written; also at the end.
-    """
-    store = _Store(address)
-    local = _local(store)
-    _take(store, store.listing(), local)
-    local.mkdir(parents=True, exist_ok=True)
-    mirror = _Mirror(store, local)
-    mirror.send()  # Here, so that what cannot be written is said before the work.
-    done = threading.Event()
-
-    def repeat() -> None:
-        while not done.wait(_SECONDS_BETWEEN):
-            # The network comes back; if it does not, the last time says so.
-            with contextlib.suppress(InputError):
-                mirror.send()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield local
-    finally:
-        done.set()
-        thread.join()
-        mirror.send()
-
-
-class _Store:
+class Store:
     """The files below one address; every failure is an `InputError` that names it."""
 
     def __init__(self, address: str):
@@ -178,18 +141,19 @@ class _Store:
         return InputError(f"{self.address}: cannot be {what} ({type(error).__name__}: {one_line(error)[:300]})")
 
 
-def _local(store: _Store) -> Path:
+def local_copy(store: Store, purpose: str) -> Path:
+    """Where in the cache the copy lies; a run that is trained has another than what is read of it meanwhile."""
     key = hashlib.sha256(store.address.encode()).hexdigest()[:16]
-    return cache_folder() / "clouds" / key / store.name
+    return cache_folder() / "clouds" / key / purpose / store.name
 
 
-def _take(store: _Store, listing: dict[str, Any], local: Path) -> None:
+def take(store: Store, listing: dict[str, Any], local: Path) -> None:
     """Makes the local copy what the listing says, downloading what differs."""
     from tqdm import tqdm
 
-    wanted = {name: version for name, version in listing.items() if _is_whole(name, listing)}
+    wanted = {name: version for name, version in listing.items() if is_whole(name, listing)}
     note = local.with_name(f"{local.name}.listing.json")
-    known = _read(note)
+    known = read_note(note)
     single = list(listing) == [""]
 
     def place(name: str) -> Path:
@@ -220,68 +184,21 @@ def _take(store: _Store, listing: dict[str, Any], local: Path) -> None:
         write_json(note, wanted)
 
 
-def _step(name: str) -> str | None:
+def step_of(name: str) -> str | None:
     """The folder of the checkpoint that a file of a run belongs to."""
     parts = name.split("/")
     return "/".join(parts[:2]) if len(parts) > 2 and parts[0] == _CHECKPOINTS and parts[1].isdecimal() else None
 
 
-def _is_whole(name: str, listing: dict[str, Any]) -> bool:
-    step = _step(name)
+def is_whole(name: str, listing: dict[str, Any]) -> bool:
+    """Whether a file is there with all that belongs to it: a checkpoint's with its marker, which is none itself."""
+    step = step_of(name)
     return step is None or (f"{step}/{MARKER}" in listing and name != f"{step}/{MARKER}")
 
 
-def _read(note: Path) -> dict[str, Any]:
+def read_note(note: Path) -> dict[str, Any]:
+    """What was noted beside a copy; empty where nothing was, or it is damaged."""
     try:
         return dict(json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-class _Mirror:
-    """Sends a local folder of a run to a store."""
-
-    def __init__(self, store: _Store, local: Path):
-        self._store, self._local = store, local
-        self._lock = threading.Lock()
-        self._sent = self._state()  # What was taken from there.
-        self._marked = {step for step in map(_step, self._sent) if step}
-
-    def _state(self) -> dict[str, tuple[int, int]]:
-        """Size and time of every file that is to be there."""
-        found = {}
-        for path in self._local.rglob("*"):
-            name = path.relative_to(self._local).as_posix()
-            with contextlib.suppress(OSError):  # Gone meanwhile.
-                if path.is_file() and not _PASSING.search(name):
-                    status = path.stat()
-                    found[name] = (status.st_size, status.st_mtime_ns)
-        return found
-
-    def send(self) -> None:
-        """Uploads what is new, marks the checkpoints that are whole, and deletes what is gone.
-
-        The log goes up after the checkpoints that count its lines and before their markers.
-        """
-        with self._lock:
-            now = self._state()
-            steps = {step for step in map(_step, now) if step}
-            gone = [name for name in self._sent if name not in now]
-            lost = {step for step in map(_step, gone) if step}
-            self._store.remove(f"{step}/{MARKER}" for step in lost)
-            self._marked -= lost
-            self._store.remove(gone)
-            for name in gone:
-                del self._sent[name]
-            incomplete = set()
-            for name in sorted(now, key=lambda name: (_step(name) is None, name)):
-                if self._sent.get(name) == now[name]:
-                    continue
-                try:
-                    self._store.put(self._local / name, name)
-                    self._sent[name] = now[name]
-                except FileNotFoundError:  # Deleted meanwhile: a checkpoint that is no longer kept.
-                    incomplete.add(_step(name))
-            for step in sorted(steps - self._marked - incomplete):
-                self._store.mark(f"{step}/{MARKER}")
-                self._marked.add(step)

@@ -1,7 +1,9 @@
 """Cloud addresses: copies that are complete and current, checkpoints that are whole or not there, plain errors."""
 
 import io
+import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from jaxgan.commands import flags, generate
 from jaxgan.commands import train as command
 from jaxgan.data.open import open_dataset
 from jaxgan.errors import InputError
+from jaxgan.processes import ending
+from jaxgan.runs import mirror
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import read_metrics
+from jaxgan.runs.mirror import mirrored
 from jaxgan.training import recorder
 
 fsspec = pytest.importorskip("fsspec")
@@ -49,8 +54,8 @@ def test_a_folder_is_copied_and_only_what_changed_again(store, monkeypatch):
     data = open_dataset("memory://bucket/maps")
     np.testing.assert_array_equal(data.read([0, 1, 2])[..., 0], images)
     sent = []
-    whole = clouds._Store.get
-    monkeypatch.setattr(clouds._Store, "get", lambda self, name, target: sent.append(name) or whole(self, name, target))
+    whole = clouds.Store.get
+    monkeypatch.setattr(clouds.Store, "get", lambda self, name, target: sent.append(name) or whole(self, name, target))
     folder = clouds.fetch("memory://bucket/maps/")
     assert sorted(path.name for path in folder.iterdir()) == ["0.tif", "1.tif", "2.tif"] and not sent
     store.pipe_file("/bucket/maps/1.tif", tiff(images[0]))
@@ -108,7 +113,7 @@ def test_flags_that_write_take_no_address(capsys):
 
 
 def test_a_checkpoint_is_whole_when_its_marker_is_there(store, tmp_path):
-    with clouds.mirrored("memory://bucket/run") as folder:
+    with mirrored("memory://bucket/run") as folder:
         for name in ("checkpoints/5/state/a", "checkpoints/7/state/a", "metrics.jsonl", "lock.json",
                      "checkpoints/9.orbax-checkpoint-tmp/a"):  # fmt: skip
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +122,7 @@ def test_a_checkpoint_is_whole_when_its_marker_is_there(store, tmp_path):
     assert names == {"checkpoints/5/state/a", "checkpoints/5/COMMITTED", "checkpoints/7/state/a",
                      "checkpoints/7/COMMITTED", "metrics.jsonl"}  # fmt: skip
     store.rm("/bucket/run/checkpoints/7/COMMITTED")  # as a kill amid the upload leaves it
-    with clouds.mirrored("memory://bucket/run") as folder:
+    with mirrored("memory://bucket/run") as folder:
         assert not (folder / "checkpoints" / "7").exists() and (folder / "checkpoints" / "5" / "state" / "a").is_file()
         assert not list(folder.rglob("COMMITTED"))
         (folder / "checkpoints" / "5" / "state" / "a").unlink()
@@ -135,7 +140,7 @@ def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
             return real(self, *args, **kwargs)
 
         monkeypatch.setattr(type(store), method, noted)
-    with clouds.mirrored("memory://bucket/run") as folder:
+    with mirrored("memory://bucket/run") as folder:
         (folder / "checkpoints" / "3").mkdir(parents=True)
         for name in ("checkpoints/3/a", "metrics.jsonl"):
             (folder / name).write_text("x")
@@ -145,9 +150,119 @@ def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
         ("pipe_file", "checkpoints/3/COMMITTED"),
     ]
     order.clear()
-    with clouds.mirrored("memory://bucket/run") as folder:
+    with mirrored("memory://bucket/run") as folder:
         (folder / "checkpoints" / "3" / "a").unlink()
     assert order == [("rm_file", "checkpoints/3/COMMITTED"), ("rm_file", "checkpoints/3/a")]
+
+
+def checkpoint(folder, step, content="x"):
+    path = folder / "checkpoints" / str(step) / "a"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+
+
+def names_in(store):
+    return {name.removeprefix("/bucket/run/") for name in store.store}
+
+
+def test_a_run_in_training_is_read_and_trained_by_nobody_else(store):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+        (folder / "metrics.jsonl").write_text("1")
+        with (
+            pytest.raises(InputError, match="another process of this machine trains there"),
+            mirrored("memory://bucket/run"),
+        ):
+            pass
+        with pytest.raises(InputError, match="nothing is there"):
+            clouds.fetch("memory://bucket/run")
+        assert (folder / "checkpoints" / "10" / "a").is_file() and (folder / "metrics.jsonl").read_text() == "1"
+    copy = clouds.fetch("memory://bucket/run")
+    assert copy != folder and copy.name == folder.name == "run" and (copy / "checkpoints" / "10" / "a").is_file()
+
+
+def failing(store, monkeypatch, names):
+    """The network is away for files that have one of the names in them."""
+    real = type(store).put_file
+
+    def put_file(self, source, target, **kwargs):
+        if any(name in target for name in names):
+            raise ConnectionError("away")
+        return real(self, source, target, **kwargs)
+
+    monkeypatch.setattr(type(store), "put_file", put_file)
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_start(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+    away = ["/20/"]
+    failing(store, monkeypatch, away)
+    with pytest.raises(InputError, match="cannot be written"), mirrored("memory://bucket/run") as folder:
+        shutil.rmtree(folder / "checkpoints" / "10")
+        checkpoint(folder, 20)
+        (folder / "metrics.jsonl").write_text("20")
+    assert "checkpoints/10/COMMITTED" in names_in(store), "the old one stays until the new one is there"
+    away.clear()
+    with mirrored("memory://bucket/run") as folder:
+        assert (folder / "checkpoints" / "20" / "a").is_file() and (folder / "metrics.jsonl").read_text() == "20"
+    assert {"checkpoints/20/a", "checkpoints/20/COMMITTED", "metrics.jsonl"} <= names_in(store)
+
+
+def test_what_could_not_be_sent_yields_to_nobody_silently(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+    with monkeypatch.context() as patch:
+        failing(store, patch, ["/20/"])
+        with pytest.raises(InputError, match="cannot be written"), mirrored("memory://bucket/run") as folder:
+            checkpoint(folder, 20)
+    for name in ("a", "COMMITTED"):  # Another machine went on.
+        store.pipe_file(f"/bucket/run/checkpoints/15/{name}", b"x")
+    with (
+        pytest.raises(InputError, match=r"holds checkpoints/20, which was never sent"),
+        mirrored("memory://bucket/run"),
+    ):
+        pass
+    assert (folder / "checkpoints" / "20" / "a").is_file()
+
+
+def test_a_checkpoint_that_is_made_anew_is_never_half_marked(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10, "old")
+    failing(store, monkeypatch, ["/10/"])
+    with pytest.raises(InputError, match="cannot be written"), mirrored("memory://bucket/run") as folder:
+        shutil.rmtree(folder / "checkpoints" / "10")
+        checkpoint(folder, 10, "new one")
+    assert "checkpoints/10/COMMITTED" not in names_in(store)
+
+
+def test_a_signal_waits_for_the_last_upload(store, monkeypatch):
+    seen = []
+    real = clouds.Store.put
+    monkeypatch.setattr(clouds.Store, "put", lambda *args: seen.append(ending._State.holder) or real(*args))
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+    assert [holder.activity for holder in seen] == ["the upload to memory://bucket/run"]
+    assert ending._State.holder is None
+
+
+def test_an_error_of_a_moment_does_not_end_the_sending(store, monkeypatch):
+    monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.01)
+    real, errors = mirror._state, [FileNotFoundError("folder")]
+
+    def state(local):
+        if errors:
+            raise errors.pop()
+        return real(local)
+
+    with mirrored("memory://bucket/run") as folder:
+        monkeypatch.setattr(mirror, "_state", state)
+        checkpoint(folder, 10)
+        for _ in range(500):
+            if "checkpoints/10/COMMITTED" in names_in(store):
+                break
+            time.sleep(0.01)
+        assert not errors and "checkpoints/10/COMMITTED" in names_in(store)
 
 
 TINY = ["--config", "mnist:wgan_gp", "--data_dir", "demo", "--config.train.batch_size=8",
@@ -203,17 +318,17 @@ def s3(tmp_path, monkeypatch):
 def test_a_local_s3_server_holds_data_and_runs(s3):
     images = fill(s3, "bucket/maps")
     np.testing.assert_array_equal(open_dataset("s3://bucket/maps").read([0, 1, 2])[..., 0], images)
-    with clouds.mirrored("s3://bucket/run") as folder:
+    with mirrored("s3://bucket/run") as folder:
         (folder / "checkpoints" / "3").mkdir(parents=True)
         (folder / "checkpoints" / "3" / "a").write_bytes(b"")  # empty files are files too
         (folder / "metrics.jsonl").write_text("{}\n")
     names = {name.removeprefix("bucket/run/") for name in s3.find("bucket/run")}
     assert names == {"checkpoints/3/a", "checkpoints/3/COMMITTED", "metrics.jsonl"}
-    with clouds.mirrored("s3://bucket/run") as folder:
+    with mirrored("s3://bucket/run") as folder:
         (folder / "metrics.jsonl").write_text("{}\n{}\n")
     assert s3.cat_file("bucket/run/metrics.jsonl") == b"{}\n{}\n"
     with (
         pytest.raises(InputError, match="cannot be (written|read)"),
-        clouds.mirrored("s3://no-such-bucket/run") as folder,
+        mirrored("s3://no-such-bucket/run") as folder,
     ):
         (folder / "a").write_text("a")

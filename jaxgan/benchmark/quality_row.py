@@ -111,7 +111,7 @@ def sample(folder: Path, count: int, seed: int, trained_on: Dataset) -> tuple[np
     """Samples of the row's last model, float32 `[count, *S, C]` in [-1, 1], and their labels, as the data have them."""
     model = load_trained_model(folder / "run", "latest")
     labels = trained_on.drawn_labels(count, seed) if model.class_names else None
-    return generate_samples(model, count, labels, seed=seed), labels
+    return generate_samples(model, count, None if labels is None else labels.tolist(), seed), labels
 
 
 def in_order(samples: np.ndarray) -> Callable[..., np.ndarray]:

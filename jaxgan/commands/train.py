@@ -106,18 +106,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from jaxgan.training import loop as training
 
     track = [name for name in args.track.split(",") if name]
-    resume = str(clouds.fetch(args.resume)) if clouds.is_remote(args.resume) else args.resume
     if args.workdir and clouds.is_remote(args.workdir):
+        from jaxgan.runs.mirror import mirrored
+
         if parallel.process_count() > 1:
             raise InputError(f"--workdir {args.workdir}: several processes need a folder that all see: give its path")
-        with clouds.mirrored(args.workdir) as folder:
+        with mirrored(args.workdir) as folder:
+            resume = str(folder) if args.resume.rstrip("/") == args.workdir.rstrip("/") else _local(args.resume)
             training.train(config, folder, args.data_dir, resume, args.config, track)
         parallel.say(f"run folder: {args.workdir}")
         return 0
     default = run_folder.default_name(presets.title(args.config).partition(":")[0])
-    run_dir = training.train(config, args.workdir or default, args.data_dir, resume, args.config, track)
+    run_dir = training.train(config, args.workdir or default, args.data_dir, _local(args.resume), args.config, track)
     parallel.say(f"run folder: {run_dir}")
     return 0
+
+
+def _local(resume: str) -> str:
+    return str(clouds.fetch(resume)) if clouds.is_remote(resume) else resume
 
 
 def _preview(config: Config, data_dir: str, path: Path) -> None:

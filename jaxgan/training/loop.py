@@ -94,7 +94,9 @@ def train(
 
 def _local(workdir: str | os.PathLike) -> Path:
     if clouds.is_remote(workdir):
-        raise InputError(f"workdir={workdir}: give a local folder, such as that of `clouds.mirrored({str(workdir)!r})`")
+        raise InputError(
+            f"workdir={workdir}: give a local folder, such as that of `runs.mirror.mirrored({str(workdir)!r})`"
+        )
     return Path(workdir)
 
 
