@@ -1,5 +1,6 @@
 """Cloud addresses: copies that are complete and current, checkpoints that are whole or not there, plain errors."""
 
+import contextlib
 import io
 import shutil
 import sys
@@ -224,6 +225,99 @@ def test_what_could_not_be_sent_yields_to_nobody_silently(store, monkeypatch):
     ):
         pass
     assert (folder / "checkpoints" / "20" / "a").is_file()
+
+
+def test_a_fetch_that_was_cut_off_is_no_work_left(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+        (folder / "metrics.jsonl").write_text("10")
+    for name, content in (("checkpoints/20/a", b"x"), ("checkpoints/20/COMMITTED", b"x"), ("metrics.jsonl", b"1020")):
+        store.pipe_file(f"/bucket/run/{name}", content)  # Another machine went on.
+    with monkeypatch.context() as patch:
+        real = clouds.Store.get
+
+        def get(self, name, target):
+            if name == "metrics.jsonl":
+                raise InputError("cut off")
+            real(self, name, target)
+
+        patch.setattr(clouds.Store, "get", get)
+        with pytest.raises(InputError, match="cut off"), mirrored("memory://bucket/run"):
+            pass
+    assert (folder / "checkpoints" / "20" / "a").is_file()
+    with mirrored("memory://bucket/run") as folder:
+        assert (folder / "metrics.jsonl").read_text() == "1020"
+    assert store.cat_file("/bucket/run/metrics.jsonl") == b"1020"
+
+
+def test_an_old_checkpoint_stays_while_no_new_one_is_whole(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+        (folder / "checkpoints" / "10" / "b").write_text("x")
+    real = type(store).put_file
+
+    def rotated(self, source, target, **kwargs):
+        if "/20/b" in target:
+            shutil.rmtree(folder / "checkpoints" / "20")
+            raise FileNotFoundError(source)
+        return real(self, source, target, **kwargs)
+
+    monkeypatch.setattr(type(store), "put_file", rotated)
+    with mirrored("memory://bucket/run") as folder:
+        shutil.rmtree(folder / "checkpoints" / "10")
+        checkpoint(folder, 20)
+        (folder / "checkpoints" / "20" / "b").write_text("x")
+    assert names_in(store) >= {"checkpoints/10/a", "checkpoints/10/b", "checkpoints/10/COMMITTED"}
+    with mirrored("memory://bucket/run") as folder:
+        assert (folder / "checkpoints" / "10" / "b").is_file()
+
+
+def test_what_a_run_went_back_behind_does_not_come_again(store, monkeypatch):
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+        checkpoint(folder, 30)
+    away = ["run"]
+    with monkeypatch.context() as patch:
+        failing(store, patch, away)
+        patch.setattr(type(store), "rm_file", lambda *args: (_ for _ in ()).throw(ConnectionError("away")))
+        with pytest.raises(InputError, match="cannot be written"), mirrored("memory://bucket/run") as folder:
+            shutil.rmtree(folder / "checkpoints" / "30")
+            checkpoint(folder, 20)
+    with mirrored("memory://bucket/run") as folder:
+        assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["10", "20"]
+    assert "checkpoints/20/COMMITTED" in names_in(store) and not [n for n in names_in(store) if "/30/" in n]
+
+
+@pytest.mark.parametrize("last", range(1, 9))
+@pytest.mark.parametrize("after", [True, False])
+def test_a_kill_at_any_time_leaves_what_the_next_start_takes(store, monkeypatch, last, after):
+    """Before or after any operation on the store while a new checkpoint takes the place of an old one."""
+    with mirrored("memory://bucket/run") as folder:
+        checkpoint(folder, 10)
+    done = []
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        with mirrored("memory://bucket/run") as folder:
+            for name in ("put", "mark", "remove"):
+                real = getattr(clouds.Store, name)
+
+                def counted(self, *args, real=real):
+                    done.append(args)
+                    if len(done) == last and not after:
+                        raise KeyboardInterrupt
+                    real(self, *args)
+                    if len(done) == last:
+                        raise KeyboardInterrupt
+
+                patch.setattr(clouds.Store, name, counted)
+            shutil.rmtree(folder / "checkpoints" / "10")
+            checkpoint(folder, 20)
+            (folder / "metrics.jsonl").write_text("1020")
+        assert len(done) < last
+    whole = [name for name in names_in(store) if name.endswith("COMMITTED")]
+    assert whole and all(name.replace("COMMITTED", "a") in names_in(store) for name in whole)
+    with mirrored("memory://bucket/run") as folder:
+        assert (folder / "checkpoints" / "20" / "a").is_file() and (folder / "metrics.jsonl").read_text() == "1020"
+    assert names_in(store) == {"checkpoints/20/a", "checkpoints/20/COMMITTED", "metrics.jsonl"}
 
 
 def test_a_checkpoint_that_is_made_anew_is_never_half_marked(store, monkeypatch):

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 from jaxgan.config.networks import NetworkConfig
+from jaxgan.models.norms import groups_of
 
 
 class Equalized(nn.Module):
@@ -115,8 +116,7 @@ def _norm(kind: str, features: int, rank: int, affine: bool) -> nn.Module:
     if kind == "layer":
         return nn.GroupNorm(1, features, eps=1e-6, affine=affine)
     if kind == "group":
-        groups = next(count for count in range(min(32, features), 0, -1) if features % count == 0)
-        return nn.GroupNorm(groups, features, eps=1e-6, affine=affine)
+        return nn.GroupNorm(groups_of(features), features, eps=1e-6, affine=affine)
     return {"none": nn.Identity, "pixel": PixelNorm}[kind]()
 
 

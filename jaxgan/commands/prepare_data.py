@@ -218,7 +218,7 @@ def prepare_source(
 
 def _grouped(collection: Collection, label_table: str | None, column: str) -> Collection:
     """The collection by subjects, where `--group` names a column of the table."""
-    if label_table is None or column not in read_header(Path(label_table)):
+    if not column or label_table is None or column not in read_header(Path(label_table)):
         return collection
     return group_by_table(collection, column, read_labels(Path(label_table), column))
 

@@ -84,7 +84,9 @@ def open_dataset(
     conversion = Conversion(size=size, channels=channels, fit=fit, normalise=normalise, spacing=spacing)
     policy = Policy(scaling=scaling, holdout=holdout, group=group)
     listed = _listed(source)
-    note = f"listing-{fingerprint.of_listing(listed, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
+    note = (
+        f"listing-{fingerprint.of_listing(listed, _RULES, labelled, spatial_rank, vars(conversion), vars(policy))}.json"
+    )
     caches = _caches(source, cache_dir)
     folder = next(filter(None, (_remembered(cache / note) for cache in caches)), None)
     if folder is None:
@@ -100,6 +102,10 @@ def open_dataset(
     dataset = open_prepared(folder, split, labelled)
     _check_fits(folder, dataset, size, channels, spatial_rank)
     return dataset
+
+
+# Raised when what a folder holds is told otherwise: what was prepared by other rules is prepared anew.
+_RULES = 2
 
 
 def _listed(source: Path) -> Iterable[Path]:

@@ -50,9 +50,12 @@ def _instance(x: Array, train: bool, axis_name: str | None, **affine) -> nn.Modu
 
 
 def _group(x: Array, train: bool, axis_name: str | None, **affine) -> nn.Module:
-    channels = x.shape[-1]
-    groups = next(g for g in range(max(1, min(32, channels // _GROUP)), 0, -1) if channels % g == 0)
-    return nn.GroupNorm(num_groups=groups, name="norm", **affine)
+    return nn.GroupNorm(num_groups=groups_of(x.shape[-1]), name="norm", **affine)
+
+
+def groups_of(channels: int) -> int:
+    """How many equal groups "group" makes: at most 32, of four channels or more."""
+    return next(g for g in range(max(1, min(32, channels // _GROUP)), 0, -1) if channels % g == 0)
 
 
 def _pixel(x: Array, train: bool, axis_name: str | None, *, dtype: Any, **affine) -> nn.Module:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from jaxgan.clouds import MARKER, Store, is_whole, local_copy, read_note, step_of, take
@@ -36,6 +36,8 @@ def mirrored(address: str) -> Iterator[Path]:
     local = local_copy(store, "run")
     with _held(local, store.address):
         _send_left(store, local)
+        # What is half taken, should this end here, is nothing that was left unsent.
+        _note(local).unlink(missing_ok=True)
         take(store, store.listing(), local)
         local.mkdir(parents=True, exist_ok=True)
         mirror = _Mirror(store, local)
@@ -78,28 +80,38 @@ def _held(local: Path, address: str) -> Iterator[None]:
 
 
 def _send_left(store: Store, local: Path) -> None:
-    """Sends checkpoints that an earlier process saved and could not send.
+    """Sends checkpoints that an earlier process saved and could not send, and deletes what it could not delete.
 
     Raises:
       InputError: others wrote to the address since.
     """
-    here = {step for step in map(step_of, _state(local)) if step}
-    noted = set(read_note(_note(local)).get("marked", []))
-    left = here - noted
-    if not left:
+    note = read_note(_note(local))
+    if not note:
+        return
+    now, sent = _state(local), {name: tuple(state) for name, state in note["sent"].items()}
+    here = {step for step in map(step_of, now) if step}
+    left = {step_of(name) for name in now if sent.get(name) != now[name]} & here
+    if not left and not note["dropping"]:
         return
     listing = store.listing()
     there = {step for name in listing if (step := step_of(name)) and is_whole(name, listing)}
-    if there - noted - here or (noted and _newest(noted) not in there):
+    kept = set(note["marked"]) - set(note["dropping"])
+    if there - here - set(note["marked"]) or (kept and _newest(kept) not in there):
+        if not left:
+            return
         raise InputError(
             f"{store.address}: {local} holds {_newest(left)}, which was never sent, and the address was changed since:"
             " move that folder away, or choose another address"
         )
-    _Mirror(store, local, noted & there).send()
+    # Of checkpoints that are here no longer, what they consist of is known from there alone.
+    gone = (there | set(note["dropping"])) - here
+    known = {name: (-1, -1) for name in listing if step_of(name) in gone and not name.endswith(f"/{MARKER}")}
+    _Mirror(store, local, known | {name: sent[name] for name in sent if name in listing}, there).send()
 
 
 def _note(local: Path) -> Path:
-    """Says which checkpoints were sent whole."""
+    """Beside the copy: what was sent of it (`sent`: size and time by name), which checkpoints were marked, and which of
+    these are being deleted (`dropping`)."""
     return local.with_name(f"{local.name}.sent.json")
 
 
@@ -130,28 +142,30 @@ class _Mirror:
     Args:
       store: to send to.
       local: the folder.
-      sent: the checkpoints that the store has; None: it has all that is in the folder.
+      sent: what the store has, by name, as it was when it was sent; None: all that is in the folder now.
+      marked: its whole checkpoints, with `sent`.
     """
 
-    def __init__(self, store: Store, local: Path, sent: set[str] | None = None):
+    def __init__(
+        self, store: Store, local: Path, sent: dict[str, tuple[int, int]] | None = None, marked: Iterable[str] = ()
+    ):
         self._store, self._local = store, local
         self._lock = threading.Lock()
-        state = _state(local)
-        self._sent = state if sent is None else {name: state[name] for name in state if step_of(name) in sent}
-        self._marked = {step for step in map(step_of, self._sent) if step}
+        self._sent = _state(local) if sent is None else sent
+        self._marked = {step for step in map(step_of, self._sent) if step} if sent is None else set(marked)
 
     def send(self) -> None:
         """Uploads what is new, marks the checkpoints that are whole, and deletes what is gone.
 
-        The log goes up after the checkpoints that count its lines and before their markers; checkpoints that others
-        replace go last, those that a run went back behind first.
+        The log goes up after the checkpoints that count its lines and before their markers; checkpoints that a run went
+        back behind are deleted first, others last, and only when a newer one is whole.
         """
         with self._lock:
             now = _state(self._local)
             steps = {step for step in map(step_of, now) if step}
             lost = self._marked - steps
             undone = {step for step in lost if _number(step) > max(map(_number, steps), default=-1)}
-            self._forget(undone, now)
+            self._delete(undone, [])
             new = [name for name in now if self._sent.get(name) != now[name]]
             changed = self._marked & {step for step in map(step_of, new) if step}
             self._store.remove(f"{step}/{MARKER}" for step in changed)
@@ -166,18 +180,24 @@ class _Mirror:
             for step in sorted(steps - self._marked - incomplete):
                 self._store.mark(f"{step}/{MARKER}")
                 self._marked.add(step)
-            self._forget(lost - undone, now)
-            gone = [name for name in self._sent if name not in now]
-            self._store.remove(gone)
-            for name in gone:
-                del self._sent[name]
-            write_json(_note(self._local), {"marked": sorted(self._marked)})
+            self._write_note()
+            waiting = set() if not steps or self._marked & steps else lost - undone
+            gone = [name for name in self._sent if name not in now and step_of(name) not in waiting]
+            self._delete(lost - undone - waiting, gone)
 
-    def _forget(self, steps: set[str], now: dict[str, tuple[int, int]]) -> None:
-        """Deletes checkpoints from the store, their markers first."""
-        files = [name for name in self._sent if step_of(name) in steps and name not in now]
+    def _delete(self, steps: set[str], files: list[str]) -> None:
+        """Deletes checkpoints, their markers first, and files from the store."""
+        files = list(dict.fromkeys([*(name for name in self._sent if step_of(name) in steps), *files]))
+        if not files and not steps:
+            return
+        self._write_note(steps)
         self._store.remove(f"{step}/{MARKER}" for step in steps)
-        self._marked -= steps
         self._store.remove(files)
+        self._marked -= steps
         for name in files:
-            del self._sent[name]
+            self._sent.pop(name, None)
+        self._write_note()
+
+    def _write_note(self, dropping: Iterable[str] = ()) -> None:
+        note = {"sent": self._sent, "marked": sorted(self._marked), "dropping": sorted(dropping)}
+        write_json(_note(self._local), note)
