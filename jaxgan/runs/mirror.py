@@ -90,7 +90,7 @@ def _send_left(store: Store, local: Path) -> None:
         return
     now, sent = _state(local), {name: tuple(state) for name, state in note["sent"].items()}
     here = {step for step in map(step_of, now) if step}
-    left = {step_of(name) for name in now if sent.get(name) != now[name]} & here
+    left = {step for name in now if (step := step_of(name)) and sent.get(name) != now[name]}
     if not left and not note["dropping"]:
         return
     listing = store.listing()
