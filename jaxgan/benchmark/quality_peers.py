@@ -2,7 +2,8 @@
 
 `sngan32`, `sngan64`, `wgan_gp32` and `wgan_gp64` are those of torch-mimicry (Lee & Town 2020, arXiv:2005.02494) with
 its own steps, optimizers and numbers of critic updates; `dcgan_gp` is the plain DCGAN with WGAN-GP (5 critic updates)
-that a PyTorch user would write first. Each gets random flips and quarter turns of the reals, as jaxgan's rows do.
+that a PyTorch user would write first. Each gets random flips and quarter turns of reals above 32 pixels, image by
+image, as jaxgan's presets of these sizes have them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.benchmark.torch_augment import mirror_and_turn
 from jaxgan.benchmark.torch_baseline import TorchWorkload
 from jaxgan.config import Config
 from jaxgan.data.dataset import Dataset
@@ -69,16 +71,13 @@ def train_peer(
 
 
 def _batches(reals: Any, size: int) -> Iterator[Any]:
-    """Random batches `[size, C, H, W]`, each image flipped and turned at random, forever."""
+    """Random batches `[size, C, H, W]` forever; each image flipped and turned at random, if those of a set have no
+    upright: of sides above 32, as the presets have it."""
     import torch
 
+    probabilities = (0.5, 0.75) if reals.shape[-1] > 32 else (0.0, 0.0)
     while True:
-        batch = reals[torch.randint(len(reals), (size,))]
-        if reals.shape[-1] == reals.shape[-2] and reals.shape[-1] > 32:
-            batch = torch.rot90(batch, int(torch.randint(4, ())), (2, 3))
-            flips = torch.rand(size) < 0.5
-            batch[flips] = batch[flips].flip(3)
-        yield batch
+        yield mirror_and_turn(reals[torch.randint(len(reals), (size,))], *probabilities)
 
 
 def _mimicry(name: str, reals: Any, width: int) -> tuple[Callable[[], None], Any, int]:
@@ -147,11 +146,9 @@ def _dcgan_gp(reals: Any, seed: int) -> tuple[Callable[[], None], Any, int]:
             "train": {"batch_size": 32},
         }
     )
-    workload = TorchWorkload(config, 1, 0)
-    batches = _batches(reals, 32)
+    workload = TorchWorkload(config, 1, 0, _batches(reals, 32))
 
     def step() -> None:
-        workload.real = next(batches)
         workload.run()
 
     return step, workload.generator, config.generator.latent_dim

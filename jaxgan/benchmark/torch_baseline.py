@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jaxgan.config import Config
@@ -73,9 +74,10 @@ class TorchWorkload:
       config: what to run.
       iterations: of one `run`.
       num_classes: classes of a conditional preset.
+      batches: of reals `[N, C, *S]`, a new one for every update of the critic, in place of the one in `real`.
     """
 
-    def __init__(self, config: Config, iterations: int, num_classes: int):
+    def __init__(self, config: Config, iterations: int, num_classes: int, batches: Iterator[Any] | None = None):
         import torch
 
         from jaxgan.benchmark.torch_networks import build_critic, build_generator
@@ -84,6 +86,9 @@ class TorchWorkload:
         self._torch, self._config, self.iterations = torch, config, iterations
         self._objective = config.objective.resolved()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if self._device.type == "cuda":  # What XLA does by itself: kernels chosen by trial, products in TF32.
+            torch.backends.cudnn.benchmark = True
+            torch.set_float32_matmul_precision("high")
         classes = num_classes if config.critic.conditioning != "none" else 0
         self._rank = config.data.spatial_rank
         self.generator: Any = build_generator(config, classes).to(self._device)
@@ -91,7 +96,7 @@ class TorchWorkload:
         shape = (config.train.batch_size, config.data.channels) + (config.data.size,) * self._rank
         self.real = torch.rand(shape, device=self._device).mul_(2).sub_(1)
         self.labels = torch.randint(0, max(classes, 1), shape[:1], device=self._device)
-        self._critic_updates = 0
+        self._batches, self._critic_updates = batches, 0
         self._settled = False
         self.place(channels_last=True)
 
@@ -186,6 +191,8 @@ class TorchWorkload:
     def _shown(self) -> Any:
         from jaxgan.benchmark.torch_augment import mirror_and_turn
 
+        if self._batches is not None:
+            self.real = next(self._batches).to(self._device)
         return mirror_and_turn(self.real, self._config.augment.flip, self._config.augment.rot90)
 
     def _augmented(self, numbers: dict[str, Any], x: Any) -> Any:

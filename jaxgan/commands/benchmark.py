@@ -23,7 +23,7 @@ from typing import Any
 import jax
 
 import jaxgan
-from jaxgan import files, parallel
+from jaxgan import files
 from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
 from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.benchmark.torch_modes import MODES
@@ -110,6 +110,13 @@ def benchmark(args: Namespace) -> dict[str, Any]:
         if output is not None:
             files.write_json(output, compiled)
         return compiled
+    for name, preset in presets.items():
+        interval = preset.objective.resolved().penalty_interval
+        if interval > 1:
+            raise InputError(
+                f"--config {name}: has a penalty at every {interval}th critic update, so that one iteration is not like"
+                " another: give a preset with config.objective.penalty_interval 1"
+            )
     peaks = {precision: matrix_peak(precision) for precision in precisions}
     report: dict[str, Any] = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
@@ -119,8 +126,10 @@ def benchmark(args: Namespace) -> dict[str, Any]:
         for precision in precisions:
             for devices in counts:
                 config = with_options(preset, args.batch_size, precision, devices)
+                # Of a CPU each device has all cores; of an accelerator, its own.
+                own = 1 if jax.default_backend() == "cpu" else devices
                 others = [other for other in compare if other not in MODES or not refused[other][name]]
-                row = _row(name, config, devices, others, args.seconds, peaks[precision] * devices)
+                row = _row(name, config, devices, others, args.seconds, peaks[precision] * own)
                 report["rows"].append(row)
                 print(_line(row), flush=True)
     if output is not None:
@@ -185,7 +194,7 @@ def _row(name: str, config: Config, devices: int, compare: list[str], seconds: f
         "flops_per_iteration": flops,
         "bytes_per_iteration_unfused": moved,
         "peak_share": flops / median / peak,
-        "peak_memory_bytes": parallel.peak_memory(devices) or ours.memory_bytes,
+        "peak_memory_bytes": ours.memory_bytes,
         "host_idle_share": statistics.median(idle),
         "compare": {
             label: {"seconds_per_iteration": values, "ratio": values["median"] / median}

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,10 +13,14 @@ import numpy as np
 import pytest
 
 from jaxgan.benchmark import maps, workload
+from jaxgan.benchmark.products import products, total_flops
 from jaxgan.commands import benchmark as run
 from jaxgan.config import Config
 from jaxgan.errors import InputError
+from jaxgan.gan.build import build_gan
+from jaxgan.gan.step import critic_update, generator_update
 from jaxgan.models import build_critic
+from jaxgan.ops.conv import lowering
 from jaxgan.ops.schemes import Minimal
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +79,31 @@ def test_work_is_counted_as_by_hand():
     forward = sum(2 * 4 * side**2 * 16 * a * b for side, a, b in layers)
     # Critic: reals and fakes forward and weight gradients, penalty forward, backward and its own backward: at least 8.
     assert flops > config.objective.n_critic * 8 * 0.5 * forward
+
+
+def test_attention_is_counted_whole():
+    """On a CPU it is a loop over queries, whose body XLA counts once."""
+    values = {**TINY, "data": {"size": 32}, "train": {"batch_size": 2}}
+    networks = {"generator": {"network": "resnet", "widths": [4, 4]}, "critic": {"network": "resnet", "widths": [4, 4]}}
+    flops, counted = [], []
+    for attention in ([], [16]):
+        of = {name: settings | {"attention": attention} for name, settings in networks.items()}
+        config = Config.from_dict({**values, **of})
+        flops.append(workload.work(config)[0])
+        gan, state = build_gan(config, 0)
+        real = jax.ShapeDtypeStruct((2, 32, 32, 1), np.float32)
+        counted.append(0)
+        for update, times in ((critic_update, gan.n_critic), (generator_update, 1)):
+            with lowering("plain"):
+                traced = jax.jit(partial(update, gan)).trace(state, real, None)
+            counted[-1] += times * total_flops(list(products(traced.jaxpr.jaxpr)))
+    # Products by arithmetic are fewer than all operations.
+    assert flops[1] - flops[0] >= 0.95 * (counted[1] - counted[0]) > 0
+
+
+def test_presets_whose_iterations_differ_are_refused():
+    with pytest.raises(InputError, match="has a penalty at every 16th critic update"):
+        run.benchmark(arguments("panda256:small_r1"))
 
 
 def test_a_run_changes_the_state_and_counts_its_iterations():

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.benchmark import quality, quality_row
+from jaxgan.benchmark.torch_baseline import TorchWorkload
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
@@ -102,3 +103,25 @@ def test_every_sample_is_judged_once_with_its_own_label(count):
     images, classes = (np.concatenate(parts) for parts in zip(*source.batches(), strict=True))
     np.testing.assert_array_equal(images, samples)
     np.testing.assert_array_equal(classes, labels)
+
+
+def test_peers_see_new_reals_in_every_update_turned_one_by_one():
+    torch = pytest.importorskip("torch")
+    from jaxgan.benchmark import quality_peers
+
+    ramp = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(1, 1, 64, 64)
+    reals = torch.from_numpy(np.repeat(ramp, 8, axis=0))
+    batch = next(quality_peers._batches(reals, 64)).numpy()
+    assert len({image.tobytes() for image in batch}) == 8, "every symmetry of a square"
+    digits = torch.rand(40, 1, 28, 28)
+    known = {image.numpy().tobytes() for image in digits}
+    assert all(image.numpy().tobytes() in known for image in next(quality_peers._batches(digits, 64)))
+    step, _, _ = quality_peers._dcgan_gp(digits, 0)
+    shown = []
+    update = TorchWorkload.critic_update
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            TorchWorkload, "critic_update", lambda self, real, draws: shown.append(real) or update(self, real, draws)
+        )
+        step()
+    assert len({real.numpy().tobytes() for real in shown}) == len(shown) >= 5
