@@ -13,10 +13,10 @@ Variants, chosen after a colon: the default (the lean generator, one critic upda
 changing a value on reals and fakes alike), `source` (transposed convolutions, five critic updates, as the source of
 this system describes it) and `small` (the default at 64x64; 2 CPU cores, about 15 minutes).
 
-Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figures: `small`, trained on 100 maps
-of nuclei for 1,212 processor seconds (Intel Xeon, float32), reached fd_vgg16 15.8 and 20.2 and coverage 0.88 and 0.84 on
-50 held-out ones (without `diffaugment` 38.6 and 25.4, and 0.40 and 0.64; two seeds; docs/quality.md has the commands). At
-full size, on a GPU: not measured yet.
+Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figures: `small`, trained on 100
+maps of nuclei for 1,212 processor seconds (Intel Xeon, float32), reached fd_vgg16 15.8 and 20.2 and coverage 0.88 and
+0.84 on 50 held-out ones (without `diffaugment` 38.6 and 25.4, and 0.40 and 0.64; two seeds; docs/quality.md has the
+commands). At full size, on a GPU: not measured yet.
 """
 
 import dataclasses
