@@ -10,7 +10,8 @@ from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training.loop import train
 
-pytestmark = pytest.mark.bits
+# Runs are ended in mid-fade on purpose.
+pytestmark = [pytest.mark.bits, pytest.mark.filterwarnings("ignore:the run ends in stage")]
 
 
 def make_config(iterations, **growing):
