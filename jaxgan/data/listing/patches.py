@@ -106,8 +106,8 @@ def list_slides(
         except InputError as error:
             return [Entry(str(path), functools.partial(_raise, error), label, str(path))]
 
-    steps = ordered_map(survey, enumerate(paths))
-    found = list(counted(steps, "finding tissue", len(paths), "slide", progress))
+    with ordered_map(survey, enumerate(paths)) as steps:
+        found = list(counted(steps, "finding tissue", len(paths), "slide", progress))
     chosen = _spread(found, cutting.max_patches)
     if not chosen:
         raise InputError(

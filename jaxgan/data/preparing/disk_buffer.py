@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -99,21 +100,28 @@ def chunked(stacks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             yield np.asarray(stack[start : start + step])
 
 
-def ordered_map(function: Callable, items: Iterable) -> Iterator:
-    """`map` on a few threads, in order, never more than a few results ahead."""
+@contextlib.contextmanager
+def ordered_map(function: Callable, items: Iterable) -> Iterator[Iterator]:
+    """`map` on a few threads, in order, never more than a few results ahead; the threads end with the block.
+
+    A generator that held them would end them when it is collected, which may be in one of themselves: a deadlock.
+    """
     workers = min(8, os.cpu_count() or 1)
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
     pending: collections.deque = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
+
+    def results() -> Iterator:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+
+    try:
+        yield results()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _disagreement(first: str, shape: tuple, dtype: np.dtype, name: str, other: tuple, other_dtype: np.dtype) -> str:

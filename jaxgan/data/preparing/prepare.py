@@ -179,13 +179,14 @@ def _fill(
         except InputError as error:
             return [], 0, str(error)
 
-    results = zip(jobs, ordered_map(work, enumerate(jobs)), strict=True)
-    for (split, entry), (samples, composited, reason) in counted(results, "preparing", len(jobs), "image", progress):
-        for sample in samples:
-            buffer.add(split, entry, sample)
-        buffer.composited += composited
-        if reason is not None:
-            buffer.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
+    with ordered_map(work, enumerate(jobs)) as done:
+        results = counted(zip(jobs, done, strict=True), "preparing", len(jobs), "image", progress)
+        for (split, entry), (samples, composited, reason) in results:
+            for sample in samples:
+                buffer.add(split, entry, sample)
+            buffer.composited += composited
+            if reason is not None:
+                buffer.rejected.append((entry.name, reason.removeprefix(f"{entry.name}: ")))
     if len(buffer.rejected) > policy.max_rejected * len(jobs) or not buffer.names:
         name, reason = buffer.rejected[0]
         if len({why for _, why in buffer.rejected}) == 1 and len(buffer.rejected) == len(jobs) > 1:

@@ -139,9 +139,9 @@ def _measure(collection: Collection, progress: bool) -> dict[str, tuple[tuple[in
             return []
 
     entries = [entry for listed in collection.splits.values() for entry in listed]
-    steps = zip(entries, ordered_map(measure, entries), strict=True)
-    steps = counted(steps, "measuring", len(entries), "volume", progress)
-    return {entry.name: size for entry, found in steps for size in found}
+    with ordered_map(measure, entries) as done:
+        steps = counted(zip(entries, done, strict=True), "measuring", len(entries), "volume", progress)
+        return {entry.name: size for entry, found in steps for size in found}
 
 
 def _range(rows: np.ndarray) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -203,9 +204,20 @@ def test_a_constant_set_and_a_bad_name_are_said(tmp_path):
 
 
 def test_ordered_map_keeps_order_and_raises():
-    assert list(ordered_map(lambda x: x * x, range(100))) == [x * x for x in range(100)]
-    with pytest.raises(ZeroDivisionError):
-        list(ordered_map(lambda x: 1 / (50 - x), range(100)))
+    with ordered_map(lambda x: x * x, range(100)) as results:
+        assert list(results) == [x * x for x in range(100)]
+    with pytest.raises(ZeroDivisionError), ordered_map(lambda x: 1 / (50 - x), range(100)) as results:
+        list(results)
+
+
+def test_threads_of_ordered_map_end_with_its_block():
+    """Not when its results are collected, which may be in one of the threads."""
+    before = set(threading.enumerate())
+    with pytest.raises(KeyError), ordered_map(lambda x: x, range(100)) as results:
+        next(results)
+        raise KeyError
+    assert set(threading.enumerate()) <= before
+    del results
 
 
 def test_missing_data_are_named_and_masked(tmp_path):
