@@ -66,8 +66,10 @@ def test_a_second_start_compiles_nothing_anew(tmp_path, monkeypatch):
         done = command("train.py", *flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
         assert done.returncode == 0, done.stderr
         kept.append({path.name for path in (tmp_path / "cache" / "jaxgan" / "xla").glob("*-cache")})
-    # pmap calls whatever it maps "_fun".
-    assert kept[0] == kept[1] and any(name.startswith("jit__fun") for name in kept[0]), kept
+    # What takes less than a second to compile is not kept: on a busy machine that may be so in one of the starts alone.
+    programs = {name.split("-")[0] for name in kept[0]}
+    assert {name for name in kept[1] if name.split("-")[0] in programs} == kept[0], kept
+    assert "jit__fun" in programs, "pmap calls whatever it maps so"
 
 
 def test_generate_writes_a_readable_grid_and_the_same_bytes_again(run, tmp_path):
