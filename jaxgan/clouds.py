@@ -7,6 +7,7 @@ last and deleted first. That is how checkpoints go up; one without its marker is
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import re
@@ -22,6 +23,8 @@ from jaxgan.files import atomic_files, cache_folder, write_json
 # What an address begins with, and the extra that brings its client.
 EXTRAS = {"s3": "s3", "gs": "gs"}
 MARKER = "COMMITTED"
+# What the names begin with by which processes find each other at an address: no part of what lies there.
+PRIVATE = ".jaxgan-"
 _CHECKPOINTS = "checkpoints"
 _AT_ONCE = 8
 
@@ -92,6 +95,8 @@ class Store:
                 continue
             if path.endswith("/") or info.get("type") == "directory":  # What consoles make for an empty folder.
                 continue
+            if below.startswith(PRIVATE):
+                continue
             if any(part in ("", ".", "..") for part in below.split("/")) and below:
                 raise InputError(f"{self.address}: the name {below!r} is none of a file; rename it")
             version = next(filter(None, map(info.get, ("ETag", "etag", "md5Hash", "mtime", "created"))), None)
@@ -117,12 +122,30 @@ class Store:
                 raise FileNotFoundError(source) from None
             raise self._failed("written", error) from None
 
-    def mark(self, below: str) -> None:
+    def write(self, below: str, content: bytes) -> None:
         """Writes a small file."""
         try:
-            self._files.pipe_file(self._path(below), b"whole\n")
+            self._files.pipe_file(self._path(below), content)
         except Exception as error:
             raise self._failed("written", error) from None
+
+    def read(self, below: str) -> bytes | None:
+        """What a small file holds; None where there is none."""
+        try:
+            return self._files.cat_file(self._path(below))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._failed(f"read ({below})", error) from None
+
+    def modified(self, below: str) -> datetime.datetime | None:
+        """When a file was written, by the store's own clock; None where there is none."""
+        try:
+            return self._files.modified(self._path(below))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._failed(f"read ({below})", error) from None
 
     def remove(self, below: Iterable[str]) -> None:
         """Deletes files, in this order; those that are gone already are no error."""

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from jaxgan import clouds
+from jaxgan import clouds, files
 from jaxgan.commands import flags, generate
 from jaxgan.commands import train as command
 from jaxgan.data.open import open_dataset
 from jaxgan.errors import InputError
 from jaxgan.processes import ending
-from jaxgan.runs import mirror
-from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs import lease, mirror, upload
+from jaxgan.runs.checkpoint import Checkpoints, set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.runs.mirror import mirrored
 from jaxgan.training import recorder
@@ -30,6 +30,7 @@ def store(tmp_path, monkeypatch):
     """A store in this process's memory; its client is fsspec's own."""
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(clouds.EXTRAS, "memory", "memory")
+    monkeypatch.setattr(upload, "_SECONDS_TO_SETTLE", 0.0)
     files = fsspec.filesystem("memory")
     files.store.clear()
     yield files
@@ -126,8 +127,6 @@ def test_a_checkpoint_is_whole_when_its_marker_is_there(store, tmp_path):
     with mirrored("memory://bucket/run") as folder:
         assert not (folder / "checkpoints" / "7").exists() and (folder / "checkpoints" / "5" / "state" / "a").is_file()
         assert not list(folder.rglob("COMMITTED"))
-        (folder / "checkpoints" / "5" / "state" / "a").unlink()
-    assert not [name for name in store.store if "/5/" in name]
 
 
 def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
@@ -136,15 +135,14 @@ def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
         real = getattr(type(store), method)
 
         def noted(self, *args, real=real, method=method, **kwargs):
-            place = args[1] if method == "put_file" else args[0]
-            order.append((method, place.split("run/")[1]))
+            name = args[method == "put_file"].split("run/")[1]
+            order.extend([] if name.startswith(clouds.PRIVATE) else [(method, name)])
             return real(self, *args, **kwargs)
 
         monkeypatch.setattr(type(store), method, noted)
     with mirrored("memory://bucket/run") as folder:
-        (folder / "checkpoints" / "3").mkdir(parents=True)
-        for name in ("checkpoints/3/a", "metrics.jsonl"):
-            (folder / name).write_text("x")
+        checkpoint(folder, 3)
+        (folder / "metrics.jsonl").write_text("x")
     assert order == [
         ("put_file", "checkpoints/3/a"),
         ("put_file", "metrics.jsonl"),
@@ -152,14 +150,23 @@ def test_a_marker_comes_last_and_goes_first(store, monkeypatch):
     ]
     order.clear()
     with mirrored("memory://bucket/run") as folder:
-        (folder / "checkpoints" / "3" / "a").unlink()
-    assert order == [("rm_file", "checkpoints/3/COMMITTED"), ("rm_file", "checkpoints/3/a")]
+        shutil.rmtree(folder / "checkpoints" / "3")
+        checkpoint(folder, 4)
+    assert order[2:] == [("rm_file", "checkpoints/3/COMMITTED"), ("rm_file", "checkpoints/3/a")]
 
 
 def checkpoint(folder, step, content="x"):
     path = folder / "checkpoints" / str(step) / "a"
     path.parent.mkdir(parents=True)
     path.write_text(content)
+
+
+def wait_until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it does not come")
 
 
 def names_in(store):
@@ -178,6 +185,7 @@ def test_a_run_in_training_is_read_and_trained_by_nobody_else(store):
         with pytest.raises(InputError, match="nothing is there"):
             clouds.fetch("memory://bucket/run")
         assert (folder / "checkpoints" / "10" / "a").is_file() and (folder / "metrics.jsonl").read_text() == "1"
+        assert not list(clouds.local_copy(clouds.Store("memory://bucket/run"), "read").parent.rglob("*"))
     copy = clouds.fetch("memory://bucket/run")
     assert copy != folder and copy.name == folder.name == "run" and (copy / "checkpoints" / "10" / "a").is_file()
 
@@ -276,46 +284,74 @@ def test_what_a_run_went_back_behind_does_not_come_again(store, monkeypatch):
     with mirrored("memory://bucket/run") as folder:
         checkpoint(folder, 10)
         checkpoint(folder, 30)
-    away = ["run"]
-    with monkeypatch.context() as patch:
-        failing(store, patch, away)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match="cannot be written"),
+        mirrored("memory://bucket/run") as folder,
+    ):
+        failing(store, patch, ["run"])
         patch.setattr(type(store), "rm_file", lambda *args: (_ for _ in ()).throw(ConnectionError("away")))
-        with pytest.raises(InputError, match="cannot be written"), mirrored("memory://bucket/run") as folder:
-            shutil.rmtree(folder / "checkpoints" / "30")
-            checkpoint(folder, 20)
+        assert len(set_aside(folder, 10)) == 1
+        checkpoint(folder, 20)
     with mirrored("memory://bucket/run") as folder:
         assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["10", "20"]
-    assert "checkpoints/20/COMMITTED" in names_in(store) and not [n for n in names_in(store) if "/30/" in n]
+    assert "checkpoints/20/COMMITTED" in names_in(store) and not [n for n in names_in(store) if "checkpoints/30/" in n]
 
 
-@pytest.mark.parametrize("last", range(1, 9))
+def dying(patch, last, after):
+    """Ends what is done on the store before or after its `last` operation from now on; a list that grows with each."""
+    done = []
+    for name in ("put", "write", "remove"):
+        real = getattr(clouds.Store, name)
+
+        def counted(self, *args, real=real):
+            done.append(args)
+            if len(done) > last or (len(done) == last and not after):
+                raise KeyboardInterrupt  # Who is dead does nothing more there.
+            real(self, *args)
+            if len(done) == last:
+                raise KeyboardInterrupt
+
+        patch.setattr(clouds.Store, name, counted)
+    patch.setattr(upload, "write_json", lambda *args: files.write_json(*args) if len(done) < last else None)
+    return done
+
+
+@pytest.mark.parametrize("last", range(1, 12))
 @pytest.mark.parametrize("after", [True, False])
-def test_a_kill_at_any_time_leaves_what_the_next_start_takes(store, monkeypatch, last, after):
-    """Before or after any operation on the store while a new checkpoint takes the place of an old one."""
+@pytest.mark.parametrize("where", ["same cache", "another machine"])
+def test_a_kill_at_any_time_leaves_what_the_next_start_takes(store, tmp_path, monkeypatch, last, after, where):
+    """Before or after any operation on the store, of the probe, the lease and the upload, while a new checkpoint takes
+    the place of an old one."""
     with mirrored("memory://bucket/run") as folder:
         checkpoint(folder, 10)
-    done = []
+    begun = False
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        done = dying(patch, last, after)
         with mirrored("memory://bucket/run") as folder:
-            for name in ("put", "mark", "remove"):
-                real = getattr(clouds.Store, name)
-
-                def counted(self, *args, real=real):
-                    done.append(args)
-                    if len(done) == last and not after:
-                        raise KeyboardInterrupt
-                    real(self, *args)
-                    if len(done) == last:
-                        raise KeyboardInterrupt
-
-                patch.setattr(clouds.Store, name, counted)
+            begun = True
             shutil.rmtree(folder / "checkpoints" / "10")
             checkpoint(folder, 20)
             (folder / "metrics.jsonl").write_text("1020")
         assert len(done) < last
     whole = [name for name in names_in(store) if name.endswith("COMMITTED")]
     assert whole and all(name.replace("COMMITTED", "a") in names_in(store) for name in whole)
+    steps = {int(name.split("/")[1]) for name in whole}
+    if where == "another machine":
+        monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))
+        if lease.NAME in names_in(store):
+            with pytest.raises(InputError, match="trains there"), mirrored("memory://bucket/run"):
+                pass
+            monkeypatch.setattr(lease, "_STALE_SECONDS", 0.0)
+        with mirrored("memory://bucket/run") as folder:
+            assert {int(path.name) for path in (folder / "checkpoints").iterdir()} == steps
+            monkeypatch.setattr(lease, "_STALE_SECONDS", 300.0)
+        assert lease.NAME not in names_in(store)
+        return
     with mirrored("memory://bucket/run") as folder:
+        if not begun:
+            assert (folder / "checkpoints" / "10" / "a").is_file()
+            return
         assert (folder / "checkpoints" / "20" / "a").is_file() and (folder / "metrics.jsonl").read_text() == "1020"
     assert names_in(store) == {"checkpoints/20/a", "checkpoints/20/COMMITTED", "metrics.jsonl"}
 
@@ -340,23 +376,20 @@ def test_a_signal_waits_for_the_last_upload(store, monkeypatch):
     assert ending._State.holder is None
 
 
-def test_an_error_of_a_moment_does_not_end_the_sending(store, monkeypatch):
+def test_an_error_of_a_moment_is_said_and_does_not_end_the_sending(store, monkeypatch, caplog):
     monkeypatch.setattr(mirror, "_SECONDS_BETWEEN", 0.01)
-    real, errors = mirror._state, [FileNotFoundError("folder")]
-
-    def state(local):
-        if errors:
-            raise errors.pop()
-        return real(local)
-
+    away = []
+    failing(store, monkeypatch, away)
     with mirrored("memory://bucket/run") as folder:
-        monkeypatch.setattr(mirror, "_state", state)
+        away.append("run")
         checkpoint(folder, 10)
-        for _ in range(500):
-            if "checkpoints/10/COMMITTED" in names_in(store):
-                break
-            time.sleep(0.01)
-        assert not errors and "checkpoints/10/COMMITTED" in names_in(store)
+        wait_until(lambda: caplog.messages)
+        away.clear()
+        wait_until(lambda: len(caplog.messages) > 1)
+        assert "checkpoints/10/COMMITTED" in names_in(store)
+    failed, works = caplog.messages
+    assert "cannot be written (ConnectionError: away); the last upload that worked was 0:00:0" in failed
+    assert works == "memory://bucket/run: the upload works again, and all is there"
 
 
 TINY = ["--config", "mnist:wgan_gp", "--data_dir", "demo", "--config.train.batch_size=8",
@@ -409,7 +442,7 @@ def s3(tmp_path, monkeypatch):
 
 
 @pytest.mark.extras
-def test_a_local_s3_server_holds_data_and_runs(s3):
+def test_a_local_s3_server_holds_data_and_runs(s3, tmp_path, monkeypatch):
     images = fill(s3, "bucket/maps")
     np.testing.assert_array_equal(open_dataset("s3://bucket/maps").read([0, 1, 2])[..., 0], images)
     with mirrored("s3://bucket/run") as folder:
@@ -420,6 +453,9 @@ def test_a_local_s3_server_holds_data_and_runs(s3):
     assert names == {"checkpoints/3/a", "checkpoints/3/COMMITTED", "metrics.jsonl"}
     with mirrored("s3://bucket/run") as folder:
         (folder / "metrics.jsonl").write_text("{}\n{}\n")
+        monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))
+        with pytest.raises(InputError, match="wait 5 minutes"), mirrored("s3://bucket/run"):
+            pass
     assert s3.cat_file("bucket/run/metrics.jsonl") == b"{}\n{}\n"
     with (
         pytest.raises(InputError, match="cannot be (written|read)"),

@@ -3,71 +3,102 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import fcntl
-import os
-import re
+import logging
+import secrets
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxgan.clouds import MARKER, Store, is_whole, local_copy, read_note, step_of, take
-from jaxgan.errors import InputError
-from jaxgan.files import write_json
+from jaxgan.errors import InputError, Stopped
 from jaxgan.processes import ending
+from jaxgan.runs import lease as leases
+from jaxgan.runs.lease import Lease
+from jaxgan.runs.upload import Files, Upload, look, note_of, number_of, steps_of
 
 _SECONDS_BETWEEN = 30.0
-# Files of a moment: other processes' temporary ones, and the lock, which is of a local process.
-_PASSING = re.compile(r"(^|/)(\.tmp-|\.incomplete-)|orbax-checkpoint-tmp|(^|/)lock\.json$")
+_SECONDS_BETWEEN_WARNINGS = 600.0
+_LOGGER = logging.getLogger("jaxgan")
 
 
 @contextlib.contextmanager
 def mirrored(address: str) -> Iterator[Path]:
     """A local folder for a run whose files go to a cloud address: every half minute, and at the end of the block, also
-    when a signal ends it.
+    when a signal ends it. Uploads that fail meanwhile are warned of.
 
-    What is at the address is there at the beginning, checkpoints without a marker excepted; but checkpoints of an
-    earlier block that could not be sent are sent first.
+    What is at the address is there at the beginning, checkpoints without a marker excepted; but what an earlier block
+    could not send is sent first.
 
     Raises:
       InputError: the client is not installed, the address cannot be read or written (also at the end), another process
-        of this machine has the folder, or it holds checkpoints that were never sent while others wrote to the address.
+        trains there, or the folder holds checkpoints that were never sent while others wrote to the address.
+      Stopped: another machine took the address over meanwhile, or the folder is gone (at the end).
     """
     store = Store(address)
     local = local_copy(store, "run")
-    with _held(local, store.address):
-        _send_left(store, local)
+    with _held(local, store.address) as copy, ending.Hold() as hold, leases.hold(store, copy) as lease:
+        _send_left(store, lease, local)
         # What is half taken, should this end here, is nothing that was left unsent.
-        _note(local).unlink(missing_ok=True)
+        note_of(local).unlink(missing_ok=True)
         take(store, store.listing(), local)
         local.mkdir(parents=True, exist_ok=True)
-        mirror = _Mirror(store, local)
-        mirror.send()  # Here, so that what cannot be written is said before the work.
-        done = threading.Event()
-
-        def repeat() -> None:
-            while not done.wait(_SECONDS_BETWEEN):
-                # The network comes back; if it does not, the last time says so.
-                with contextlib.suppress(InputError, OSError):
-                    mirror.send()
-
-        thread = threading.Thread(target=repeat, daemon=True)
-        thread.start()
-        try:
-            yield local
-        finally:
-            done.set()
-            with ending.Hold() as hold:
+        files, _ = look(local)
+        with Upload(store, lease, local, files, steps_of(files)) as upload:
+            upload.send()  # From here on all that is new is known to be.
+            done = threading.Event()
+            thread = threading.Thread(target=_keep_sending, args=(upload, store.address, done), daemon=True)
+            thread.start()
+            try:
+                yield local
+            finally:
+                done.set()
                 hold.activity = f"the upload to {store.address}"
                 hold.begin()
                 thread.join()
-                mirror.send()
+                upload.send()
+
+
+def _keep_sending(upload: Upload, address: str, done: threading.Event) -> None:
+    """Sends now and then, and says when that fails, for how long it has, and when it works again."""
+    good, warned = time.monotonic(), None
+    while not done.wait(_SECONDS_BETWEEN):
+        try:
+            upload.send()
+        except Stopped as error:
+            _LOGGER.error("%s", error)
+            return
+        except (InputError, OSError) as error:
+            now = time.monotonic()
+            if warned is None or now - warned >= _SECONDS_BETWEEN_WARNINGS:
+                ago = datetime.timedelta(seconds=round(now - good))
+                _LOGGER.warning(
+                    "%s; the last upload that worked was %s ago, and it is tried again every %g seconds: until then"
+                    " what is new is on this machine alone",
+                    error,
+                    ago,
+                    _SECONDS_BETWEEN,
+                )
+                warned = now
+        else:
+            if warned is not None:
+                _LOGGER.warning("%s: the upload works again, and all is there", address)
+            good, warned = time.monotonic(), None
 
 
 @contextlib.contextmanager
-def _held(local: Path, address: str) -> Iterator[None]:
-    """Keeps other processes of this machine out of the copy."""
+def _held(local: Path, address: str) -> Iterator[str]:
+    """Keeps other processes of this machine out of the copy.
+
+    Yields a mark of this copy, which proves that whoever else has it is dead; a new one each time where a file system
+    without locks proves nothing.
+    """
     local.parent.mkdir(parents=True, exist_ok=True)
-    with local.with_name(f"{local.name}.lock").open("w") as file:
+    with local.with_name(f"{local.name}.lock").open("a+") as file:
+        mark = secrets.token_hex(8)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -76,128 +107,73 @@ def _held(local: Path, address: str) -> Iterator[None]:
             ) from None
         except OSError:  # A file system without locks: the run's own lock says what it can.
             pass
-        yield
+        else:
+            file.seek(0)
+            mark = file.read() or mark
+            file.truncate(0)
+            file.write(mark)
+            file.flush()
+        yield mark
 
 
-def _send_left(store: Store, local: Path) -> None:
-    """Sends checkpoints that an earlier process saved and could not send, and deletes what it could not delete.
+def _send_left(store: Store, lease: Lease, local: Path) -> None:
+    """Sends what an earlier process wrote and could not send, and deletes what it could not delete.
+
+    Where others wrote to the address since, theirs counts: files that a run makes again are put aside.
 
     Raises:
-      InputError: others wrote to the address since.
+      InputError: others wrote to the address since, and there are checkpoints here that were never sent.
     """
-    note = read_note(_note(local))
-    if not note:
+    note = read_note(note_of(local))
+    if not note or not local.is_dir():
         return
-    now, sent = _state(local), {name: tuple(state) for name, state in note["sent"].items()}
-    here = {step for step in map(step_of, now) if step}
-    left = {step for name in now if (step := step_of(name)) and sent.get(name) != now[name]}
+    (now, steps), sent = look(local), {name: tuple(state) for name, state in note["sent"].items()}
+    left = [name for name in now if sent.get(name) != now[name]]
     if not left and not note["dropping"]:
         return
     listing = store.listing()
     there = {step for name in listing if (step := step_of(name)) and is_whole(name, listing)}
-    kept = set(note["marked"]) - set(note["dropping"])
-    if there - here - set(note["marked"]) or (kept and _newest(kept) not in there):
-        if not left:
-            return
-        raise InputError(
-            f"{store.address}: {local} holds {_newest(left)}, which was never sent, and the address was changed since:"
-            " move that folder away, or choose another address"
-        )
-    # Of checkpoints that are here no longer, what they consist of is known from there alone.
-    gone = (there | set(note["dropping"])) - here
-    known = {name: (-1, -1) for name in listing if step_of(name) in gone and not name.endswith(f"/{MARKER}")}
-    _Mirror(store, local, known | {name: sent[name] for name in sent if name in listing}, there).send()
-
-
-def _note(local: Path) -> Path:
-    """Beside the copy: what was sent of it (`sent`: size and time by name), which checkpoints were marked, and which of
-    these are being deleted (`dropping`)."""
-    return local.with_name(f"{local.name}.sent.json")
-
-
-def _newest(steps: set[str]) -> str:
-    return max(steps, key=_number)
-
-
-def _number(step: str) -> int:
-    return int(step.rpartition("/")[2])
-
-
-def _state(local: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of every file that is to be sent."""
-    found = {}
-    for folder, _, names in os.walk(local):  # Folders that vanish meanwhile are passed over.
-        for path in (Path(folder, name) for name in names):
-            name = path.relative_to(local).as_posix()
-            with contextlib.suppress(OSError):  # Gone meanwhile.
-                if path.is_file() and not _PASSING.search(name):
-                    status = path.stat()
-                    found[name] = (status.st_size, status.st_mtime_ns)
-    return found
-
-
-class _Mirror:
-    """Sends a local folder of a run to a store.
-
-    Args:
-      store: to send to.
-      local: the folder.
-      sent: what the store has, by name, as it was when it was sent; None: all that is in the folder now.
-      marked: its whole checkpoints, with `sent`.
-    """
-
-    def __init__(
-        self, store: Store, local: Path, sent: dict[str, tuple[int, int]] | None = None, marked: Iterable[str] = ()
+    # One that is made anew here has lost its marker there.
+    kept = set(note["marked"]) - set(note["dropping"]) - steps_of(left)
+    if (
+        there - steps - set(note["marked"])
+        or (kept and max(kept, key=number_of) not in there)
+        or not (lease.continued or _is_as_sent(listing, sent, now))
     ):
-        self._store, self._local = store, local
-        self._lock = threading.Lock()
-        self._sent = _state(local) if sent is None else sent
-        self._marked = {step for step in map(step_of, self._sent) if step} if sent is None else set(marked)
+        _yield_to_others(store, local, left)
+        return
+    # Of checkpoints that are here no longer, what they consist of is known from there alone.
+    gone = (there | set(note["dropping"])) - steps
+    known = {name: (-1, -1) for name in listing if step_of(name) in gone and not name.endswith(f"/{MARKER}")}
+    known |= {name: sent[name] for name in sent if name in listing}
+    with Upload(store, lease, local, known, there) as upload:
+        upload.send()
 
-    def send(self) -> None:
-        """Uploads what is new, marks the checkpoints that are whole, and deletes what is gone.
 
-        The log goes up after the checkpoints that count its lines and before their markers; checkpoints that a run went
-        back behind are deleted first, others last, and only when a newer one is whole.
-        """
-        with self._lock:
-            now = _state(self._local)
-            steps = {step for step in map(step_of, now) if step}
-            lost = self._marked - steps
-            undone = {step for step in lost if _number(step) > max(map(_number, steps), default=-1)}
-            self._delete(undone, [])
-            new = [name for name in now if self._sent.get(name) != now[name]]
-            changed = self._marked & {step for step in map(step_of, new) if step}
-            self._store.remove(f"{step}/{MARKER}" for step in changed)
-            self._marked -= changed
-            incomplete = set()
-            for name in sorted(new, key=lambda name: (step_of(name) is None, name)):
-                try:
-                    self._store.put(self._local / name, name)
-                    self._sent[name] = now[name]
-                except FileNotFoundError:  # Deleted meanwhile: a checkpoint that is no longer kept.
-                    incomplete.add(step_of(name))
-            for step in sorted(steps - self._marked - incomplete):
-                self._store.mark(f"{step}/{MARKER}")
-                self._marked.add(step)
-            self._write_note()
-            waiting = set() if not steps or self._marked & steps else lost - undone
-            gone = [name for name in self._sent if name not in now and step_of(name) not in waiting]
-            self._delete(lost - undone - waiting, gone)
+def _is_as_sent(listing: dict[str, Any], sent: Files, now: Files) -> bool:
+    """Whether the files of no checkpoint have the sizes there that they had when they were sent, or have here."""
+    return all(
+        listing[name][0] in {files[name][0] for files in (sent, now) if name in files}
+        for name in listing
+        if step_of(name) is None
+    )
 
-    def _delete(self, steps: set[str], files: list[str]) -> None:
-        """Deletes checkpoints, their markers first, and files from the store."""
-        files = list(dict.fromkeys([*(name for name in self._sent if step_of(name) in steps), *files]))
-        if not files and not steps:
-            return
-        self._write_note(steps)
-        self._store.remove(f"{step}/{MARKER}" for step in steps)
-        self._store.remove(files)
-        self._marked -= steps
-        for name in files:
-            self._sent.pop(name, None)
-        self._write_note()
 
-    def _write_note(self, dropping: Iterable[str] = ()) -> None:
-        note = {"sent": self._sent, "marked": sorted(self._marked), "dropping": sorted(dropping)}
-        write_json(_note(self._local), note)
+def _yield_to_others(store: Store, local: Path, left: list[str]) -> None:
+    if not left:
+        return
+    if steps := steps_of(left):
+        raise InputError(
+            f"{store.address}: {local} holds {max(steps, key=number_of)}, which was never sent, and the address was"
+            " changed since: move that folder away, or choose another address"
+        )
+    aside = local.with_name(f"{local.name}.unsent-{secrets.token_hex(4)}")
+    for name in left:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (local / name).rename(aside / name)
+    _LOGGER.warning(
+        "%s: was changed since by others, from whose state the run goes on: files that were never sent (%d) lie in %s",
+        store.address,
+        len(left),
+        aside,
+    )
