@@ -137,6 +137,26 @@ def from_main_process(values: dict[str, float]) -> dict[str, float]:
     return dict(zip(values, shared, strict=True))
 
 
+def gather(what: str, value: Any) -> list[Any]:
+    """Every process's value, by process; all must call it at the same place of the program.
+
+    Args:
+      what: names that place, for messages.
+      value: of this process, for JSON.
+    """
+    return [json.loads(text) for text in _exchange(what, json.dumps(value))]
+
+
+def decided_by_main_process(what: str, work: Callable[[], Any]) -> Any:
+    """What `work()`, which the main process alone does, gives for JSON: where hosts may see different things.
+
+    Args:
+      what: names the place in the program, for messages.
+      work: done by the main process; where it raises, the others hear of it, see `sharing_failure`.
+    """
+    return gather(what, work() if is_main_process() else None)[0]
+
+
 def main_process_first(work: Callable[[], Any]) -> Any:
     """`work()`, in the other processes only after the main one: what it prepares on shared storage they find ready.
 

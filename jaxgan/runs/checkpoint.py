@@ -67,6 +67,8 @@ def _no_warnings_of_orbax() -> Iterator[None]:
 class Checkpoints:
     """The checkpoints of one run; use as a context manager, else a save under way is lost at exit.
 
+    Of a job of several processes all write together, and each reads by itself.
+
     Args:
       run_dir: the run's folder; checkpoints lie in `checkpoints/` below it.
       keep: how many of the newest regular checkpoints to keep beside the best and the last; 0 keeps all of them.
@@ -83,12 +85,16 @@ class Checkpoints:
     ):
         self.directory = Path(run_dir).absolute() / FOLDER
         self._policy = _KeepLatestAndBest(keep, is_regular)
+        all_processes, me = ocp.options.MultiprocessingOptions(), ocp.multihost.process_index()
+        # Who reads waits for nobody: a host on which a file cannot be read would leave the others waiting for ever.
+        this_process = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
         with _no_warnings_of_orbax():
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     create=writable,
                     read_only=not writable,
+                    multiprocessing_options=all_processes if writable else this_process,
                     preservation_policy=self._policy,
                     # Else the threads that write wait five minutes, and Python at its end for them, for folders that a
                     # full or read-only disk has refused to the thread that was to make them.
@@ -190,19 +196,16 @@ class Checkpoints:
                 raise DamagedCheckpoint(f"array {name} is not what was saved")
         return arrays, record
 
-    def read_newest(
-        self, at_most: int | None = None, among: Sequence[int] | None = None
-    ) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+    def read_newest(self, at_most: int | None = None) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
         """The newest sound checkpoint: (step, arrays, record); warns of each damaged one that it passes over.
 
         Args:
           at_most: the latest step to look at; None: all.
-          among: the steps to choose from, oldest first; None: all.
 
         Raises:
           InputError: there is none.
         """
-        candidates = [step for step in (self.steps() if among is None else among) if at_most is None or step <= at_most]
+        candidates = [step for step in self.steps() if at_most is None or step <= at_most]
         for step in reversed(candidates):
             try:
                 return step, *self.read(step)
@@ -218,6 +221,15 @@ def remove_unfinished(run_dir: str | os.PathLike) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def saved_steps(run_dir: str | os.PathLike) -> list[int]:
+    """Steps that have a checkpoint in a run's folder, oldest first; raises `OSError` where that cannot be read."""
+    try:
+        entries = [entry.name for entry in (Path(run_dir) / FOLDER).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(name) for name in entries if name.isdecimal())
+
+
 def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
     """Moves checkpoints of later steps out of the way, to `checkpoints_set_aside/`: a run that walked back past them
     writes these steps again, and what could not be read now may be readable another day.
@@ -225,13 +237,12 @@ def set_aside(run_dir: str | os.PathLike, after: int) -> list[Path]:
     Returns:
       Where they lie.
     """
-    folder = Path(run_dir) / FOLDER
     moved = []
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.name.isdecimal() and int(entry.name) > after:
-            target = Path(run_dir) / f"{FOLDER}_set_aside" / f"{entry.name}-{secrets.token_hex(4)}"
+    for step in saved_steps(run_dir):
+        if step > after:
+            target = Path(run_dir) / f"{FOLDER}_set_aside" / f"{step}-{secrets.token_hex(4)}"
             target.parent.mkdir(exist_ok=True)
-            moved.append(entry.rename(target))
+            moved.append((Path(run_dir) / FOLDER / str(step)).rename(target))
     return moved
 
 
@@ -261,6 +272,14 @@ def into_state(arrays: Mapping[str, np.ndarray], like: GANState) -> GANState:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
 
 
+def split_path(path: str | os.PathLike) -> tuple[Path, int | None]:
+    """The run's folder and the step, None where it names none, of a path to a run, its checkpoints or one of them."""
+    path = Path(path)
+    if path.name.isdecimal() and path.parent.name == FOLDER:
+        return path.parent.parent, int(path.name)
+    return (path.parent if path.name == FOLDER else path), None
+
+
 def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int | None, bool]:
     """What a user's `--checkpoint PATH --step STEP` points at.
 
@@ -275,16 +294,13 @@ def find(path: str | os.PathLike, step: str | int = "latest") -> tuple[Path, int
       InputError: no such folder, no checkpoint in it, or no such step.
     """
     path = Path(path)
-    if path.name.isdecimal() and path.parent.name == FOLDER:
-        run_dir, step = path.parent.parent, int(path.name)
-    else:
-        run_dir = path.parent if path.name == FOLDER else path
-    folder = run_dir / FOLDER
+    run_dir, named = split_path(path)
+    folder, step = run_dir / FOLDER, step if named is None else named
     if not folder.is_dir() and (path / "weights.safetensors").is_file():
         raise InputError(f"{path} is an exported generator, without critic and optimizer: give the run's own folder")
     if not folder.is_dir():
         raise InputError(f"{path} is not a run with checkpoints: give the folder of a run (what --workdir named)")
-    steps = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    steps = saved_steps(run_dir)
     if not steps:
         raise InputError(f"{folder} holds no checkpoint yet: train first")
     if step in ("latest", "best"):

@@ -28,7 +28,8 @@ def lock_run(run_dir: str | os.PathLike) -> Iterator[Callable[[], None]]:
     would make it anew, and the run would go on in two halves.
 
     `lock.json` says who holds it: host, pid, start. On one host the system's own lock on that file, which ends with its
-    process, tells a stale file from one in use. A file that another host left cannot be judged from here.
+    process, tells a stale file from one in use; where the file system has no locks, the holder's process does. A file
+    that another host left cannot be judged from here.
 
     Raises:
       InputError: somebody else holds it, or may hold it, or the folder cannot be written.
@@ -106,7 +107,7 @@ def _check_holder(path: Path, holder: dict[str, Any], locked: bool | None) -> No
     here = holder.get("host") in (None, socket.gethostname())
     who = f"process {holder.get('pid', '(unknown)')} on {holder.get('host', 'this host')}"
     since = f", since {holder['start']}" if "start" in holder else ""
-    if locked is False or (locked is None and here and holder and _is_alive(holder.get("pid"))):
+    if locked is False or (locked is None and here and holder and _is_alive(holder)):
         used = f" is in use by {who}{since}: wait until it has ended, or choose another folder"
         raise ArgumentError("workdir", path.parent, used)
     if not here:
@@ -118,14 +119,33 @@ def _check_holder(path: Path, holder: dict[str, Any], locked: bool | None) -> No
         )
 
 
-def _is_alive(pid: Any) -> bool:
+def _is_alive(holder: dict[str, Any]) -> bool:
+    """Whether the process that wrote the record still runs on this host, as far as its number says.
+
+    A container gives its processes the same numbers at every start, so the number alone does not name a process.
+    """
+    pid = holder.get("pid")
+    began = _began(pid)
+    if began and holder.get("began"):
+        return began == holder["began"]
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, TypeError, ValueError):
+        os.kill(int(pid), 0)  # type: ignore[arg-type]
+    except (ProcessLookupError, TypeError, ValueError, OverflowError):
         return False
     except PermissionError:
         return True
-    return True
+    return pid != os.getpid()  # We do not hold it: an earlier process of our number did.
+
+
+def _began(pid: Any) -> str:
+    """When a process began: this start of the system, and ticks since; "" where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Behind its name, which may hold any sign, the 20th field.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, ValueError, IndexError):
+        return ""
+    return f"{boot}-{ticks}"
 
 
 def _read(descriptor: int) -> dict[str, Any]:
@@ -138,6 +158,6 @@ def _read(descriptor: int) -> dict[str, Any]:
 
 def _write(descriptor: int) -> None:
     start = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": start}
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "start": start, "began": _began(os.getpid())}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(record).encode() + b"\n", 0)

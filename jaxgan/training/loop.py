@@ -34,9 +34,10 @@ from jaxgan.runs.trackers import check_trackers, open_trackers
 from jaxgan.training.call_length import CallLength
 from jaxgan.training.calls import Call, Calls
 from jaxgan.training.health import STOP, WARN, Verdict
+from jaxgan.training.origin import write_origin
 from jaxgan.training.preflight import check_fit
 from jaxgan.training.recorder import RunRecorder
-from jaxgan.training.resume import clear_later
+from jaxgan.training.resume import clear_later, regular_checkpoints
 from jaxgan.training.rollback import roll_back
 from jaxgan.training.run import Run, plan_run
 from jaxgan.training.stop_signal import Interrupted, StopSignal
@@ -119,13 +120,16 @@ def _train_on(
     with _locked(run_dir) as check_held:
         run = plan_run(config, run_dir, dataset, evaluator, resume)
         if run is not None:
+            start = run.start
+            parallel.agree("checkpoints", {"the step to go on from": start.step})
             if parallel.is_main_process():
                 remove_unfinished(run_dir)
-                run_folder.write_config(run_dir, config)
-                run_folder.write_data_place(run_dir, data)
-                run_folder.write_environment(run_dir, preset)
-            parallel.agree("checkpoints", {"the step to go on from": run.start.step})
-            clear_later(run_dir, run.start.step)
+                if not run.complete:
+                    run_folder.write_config(run_dir, config)
+                    run_folder.write_data_place(run_dir, data)
+                    run_folder.write_environment(run_dir, preset)
+                    write_origin(run_dir, run.record.get("origin"))
+            clear_later(run_dir, start.done_in(run_dir))
             run.check_held = check_held
             _train(run, track)
 
@@ -134,7 +138,11 @@ def _train(run: Run, track: Sequence[str]) -> None:
     """Opens what the loop works with, and closes it again however the loop ends."""
     config, start = run.config, run.start
     run.place(start)
-    if start.arrays is not None:
+    if run.complete:
+        parallel.say(
+            f"{run.run_dir} is complete at step {start.step}, but for its last samples and report: drawing them"
+        )
+    elif start.arrays is not None:
         parallel.say(f"resuming {run.run_dir} at step {start.step} (epoch {run.schedule.epoch(start.step):.2f})")
     source = open_source(
         run.dataset,
@@ -148,16 +156,20 @@ def _train(run: Run, track: Sequence[str]) -> None:
         # First, and so to the end of the last save.
         stop = stack.enter_context(StopSignal())
         stack.enter_context(contextlib.closing(source))
-        recorder = RunRecorder(run, timed=start.record.get("timed_checkpoints", ()))
+        recorder = RunRecorder(run, regular_checkpoints(start))
         keep = config.train.keep_checkpoints
         recorder.checkpoints = stack.enter_context(Checkpoints(run.run_dir, keep, recorder.is_regular, writable=True))
         if parallel.is_main_process():
-            own = start.origin is not None and start.origin.resolve() == run.run_dir.resolve()
-            expected = start.record.get("log") if own else None
+            expected = start.record.get("log") if start.is_of(run.run_dir) else None
             trackers = open_trackers(track, run.run_dir)
-            log = MetricsLog(run.run_dir, start.step, run.health.rollbacks, expected, trackers)
+            log = MetricsLog(run.run_dir, start.done_in(run.run_dir), run.health.rollbacks, expected, trackers)
             recorder.open_log(stack.enter_context(log))
-        _loop(run, source, recorder, stop)
+        if start.is_of(run.run_dir):
+            verdict = recorder.sample_what_is_missing(run.complete)
+            if verdict.action == WARN:
+                warnings.warn(verdict.reason, stacklevel=2)
+        if not run.complete:
+            _loop(run, source, recorder, stop)
 
 
 def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecorder, stop: StopSignal) -> None:
@@ -184,6 +196,7 @@ def _loop(run: Run, source: ResidentSource | StreamingSource, recorder: RunRecor
                 calls = Calls(run, source, length, recorder.next_boundary)
             ticks.show(call)
     if not run.best.complete:
+        recorder.checkpoints.wait()  # Else nobody knows yet whether there is one to go on from.
         raise Interrupted(f"stopped by a signal at step {run.step}; the same command goes on from there")
 
 
@@ -198,8 +211,8 @@ def _record(run: Run, recorder: RunRecorder, call: Call, stop: StopSignal) -> tu
     run.best.complete = step >= run.total
     improved = recorder.judge(step, evaluated)
     last = stop.requested() or run.best.complete
-    timed = recorder.is_time_to_save(step)
-    if last or improved or timed or recorder.is_regular(step):
+    due = recorder.is_save_due(step)
+    if last or improved or due:
         recorder.checkpoints.wait()  # So that the host holds one copy of the state, not two; `save` would wait anyway.
         state = parallel.to_host(run.state)
         verdict = run.health.of_state(step, state)

@@ -21,6 +21,7 @@ from jaxgan.reporting.report import write_report
 from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import MetricsLog
+from jaxgan.training import sample_files
 from jaxgan.training.calls import Call
 from jaxgan.training.health import Verdict, of_samples, spread
 from jaxgan.training.run import Run
@@ -39,14 +40,14 @@ class RunRecorder:
 
     Args:
       run: what is trained.
-      timed: steps whose checkpoints were due by the clock, as an earlier process says.
+      regular: steps whose checkpoints were due when an earlier process saved them.
 
     Attributes:
       checkpoints: of the run; to be set before anything is saved.
       metrics_log: in the process that writes, else None.
     """
 
-    def __init__(self, run: Run, timed: Sequence[int] = ()):
+    def __init__(self, run: Run, regular: Sequence[int] = ()):
         self.run = run
         self.config = run.config
         self.schedule = run.schedule
@@ -54,11 +55,11 @@ class RunRecorder:
         self.metrics_log: MetricsLog | None = None
         evaluate = run.config.evaluate.every_images / run.schedule.epoch_images
         self._evaluation_epochs = evaluate if run.evaluator is not None else 0.0
-        self._folder = run.run_dir / "samples"
+        self._folder = run.run_dir / sample_files.FOLDER
         self._figures_at = self._saved_at = time.monotonic()
         self._report_due = 0.0
         self._window: tuple[float, float] | None = None
-        self._timed = list(timed)
+        self._regular = list(regular)
         self._real_spread = math.nan
         self.num_classes = run.dataset.num_classes if run.config.critic.conditioning != "none" else 0
         self._learnt_mix = self._labels_as_learnt(STATISTICS_SAMPLES)
@@ -144,19 +145,21 @@ class RunRecorder:
         return improved
 
     def is_regular(self, step: int) -> bool:
-        """Whether a checkpoint was due at a step, by its interval or by the clock."""
-        settings = self.config.train
-        by_interval = self.schedule.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
-        return by_interval or step in self._timed
+        """Whether the checkpoint of a step was due when it was saved: by what was asked for then, not now."""
+        return step in self._regular
 
-    def is_time_to_save(self, step: int) -> bool:
-        """Whether the first process's clock asks for a checkpoint; all processes of a job get the same answer."""
-        minutes = self.config.train.checkpoint_every_minutes
-        if not minutes:
-            return False
-        passed = time.monotonic() - self._saved_at >= 60.0 * minutes
-        if due := parallel.any_process(parallel.is_main_process() and passed):
-            self._timed.append(step)
+    def is_save_due(self, step: int) -> bool:
+        """Whether a checkpoint is due, by its interval or the first process's clock, which is remembered.
+
+        All processes of a job must call it, and get the same answer.
+        """
+        settings = self.config.train
+        due = self.schedule.is_due(step, settings.checkpoint_every_iterations, settings.checkpoint_every_epochs)
+        if minutes := settings.checkpoint_every_minutes:
+            passed = time.monotonic() - self._saved_at >= 60.0 * minutes
+            due |= parallel.any_process(parallel.is_main_process() and passed)
+        if due:
+            self._regular.append(step)
         return due
 
     def save(self, step: int, state: Any, metrics: Mapping[str, np.ndarray], i: int) -> None:
@@ -171,10 +174,8 @@ class RunRecorder:
             "health": self.run.health.to_dict(),
             "metrics": {name: value if math.isfinite(value) else None for name, value in values.items()},
         }
-        if self._timed:
-            there = {*self.checkpoints.steps(), step}
-            self._timed = [timed for timed in self._timed if timed in there]
-            record["timed_checkpoints"] = self._timed
+        there = {*self.checkpoints.steps(), step}
+        record["regular_checkpoints"] = self._regular = [regular for regular in self._regular if regular in there]
         if self.metrics_log is not None:
             record["log"] = self.metrics_log.summary()
         self.checkpoints.save(step, self._with_own_statistics(state), record, self.run.best.best_step)
@@ -186,15 +187,22 @@ class RunRecorder:
         Args:
           broken: the iteration that was not finite.
         """
-        self._timed = [step for step in self._timed if step <= self.run.step]
+        self._regular = [step for step in self._regular if step <= self.run.step]
         if self.metrics_log is not None:
             health = self.run.health
             self.metrics_log.rewind(self.run.step, health.rollbacks)
             event = {"rollbacks": health.rollbacks, "rolled_back_from": broken, "rate_factor": health.rate_factor}
             self.metrics_log.write({**self._position(self.run.step), **event})
 
-    def sample(self, step: int, state: Any, last: bool, call: Call) -> Verdict:
-        """Samples of the moving average from latents that stay the same for the whole run; figures now and then."""
+    def sample(self, step: int, state: Any, last: bool, call: Call | None = None) -> Verdict:
+        """Samples of the moving average from latents that stay the same for the whole run; figures now and then.
+
+        Args:
+          step: iterations done.
+          state: the game at that step.
+          last: whether the run ends there: then with interpolation, figures and report.
+          call: what ended there; None where this process has not trained yet.
+        """
         if self.metrics_log is None:
             return Verdict()
         count = self._shown
@@ -202,12 +210,31 @@ class RunRecorder:
         average = self._average(state)
         make = partial(generate, self.run.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
         samples = make(z, labels)
-        self._show(step, samples, labels, self.metrics_log)
+        _write_array(sample_files.numbers_of(self.run.run_dir, step), samples[: self._kept])
         if last:
             # Within one class, from the first fixed latent to the second.
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
             same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
             _write_array(self._folder / "interpolation.npy", make(way, same))
+        self._report(last)
+        self._show(step, samples, labels, self.metrics_log)
+        gradient_norms = np.zeros(0) if call is None else call.metrics["generator_gradient_norm"][: call.count]
+        return of_samples(step, samples, labels, self._real_spread, gradient_norms)
+
+    def sample_what_is_missing(self, complete: bool) -> Verdict:
+        """What was due where this process starts from, and an earlier one did not come to.
+
+        Args:
+          complete: whether the run ended there.
+        """
+        step, every = self.run.step, self.config.train
+        due = complete or self.schedule.is_due(step, every.sample_every_iterations, every.sample_every_epochs)
+        if not due or sample_files.picture_of(self.run.run_dir, step).exists():
+            return Verdict()
+        return self.sample(step, self.run.state, complete)
+
+    def _report(self, last: bool) -> None:
+        """Draws figures and report, where it is time or the run ends."""
         began = time.monotonic()
         if last or began - self._figures_at > FIGURES_EVERY_SECONDS:
             make_figures(self.run.run_dir)
@@ -216,15 +243,12 @@ class RunRecorder:
             write_report(self.run.run_dir)
             now = time.monotonic()
             self._report_due = now + (now - began) / _REPORT_SHARE
-        gradient_norms = call.metrics["generator_gradient_norm"][: call.count]
-        return of_samples(step, samples, labels, self._real_spread, gradient_norms)
 
     def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None, log: MetricsLog) -> None:
         picture = self._grid(samples, labels)
-        path = write_png(self._folder / f"step_{step:08d}.png", picture, overwrite=True)
-        _write_array(self._folder / f"step_{step:08d}.npy", samples[: self._kept])
         log.image("samples", picture, step)
         log.histogram("values/samples", self.run.dataset.scaling.restore(samples), step)
+        path = write_png(sample_files.picture_of(self.run.run_dir, step), picture, overwrite=True)
         parallel.say(f"step {step} (epoch {self.schedule.epoch(step):.2f}): {path}")
 
     def _position(self, step: int) -> dict[str, float]:

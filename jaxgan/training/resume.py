@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.errors import ArgumentError, InputError
-from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint, find, set_aside
+from jaxgan.runs.checkpoint import find, saved_steps, set_aside, split_path
 from jaxgan.runs.metrics_log import FILE_NAME
 from jaxgan.training.best import BestTracker
+from jaxgan.training.origin import is_origin, read_origin
+from jaxgan.training.resume_point import ResumePoint, read_newest, read_step
+from jaxgan.training.sample_files import set_samples_aside
+from jaxgan.training.schedule import length_of
 
 # Fields that say how long, how often or how fast, not what is computed: changing them on resume is no surprise.
 _FREE = (
@@ -32,76 +36,70 @@ _FREE = (
     "train.rollback_lr_factor",
     "train.early_stopping_patience",
 )
-
-
-class ResumePoint(NamedTuple):
-    """Where a run starts from.
-
-    Attributes:
-      step: iterations done before.
-      arrays: of the checkpoint, by name; None for a fresh start.
-      record: the checkpoint's JSON record; empty for a fresh start.
-      origin: the run that the checkpoint is of.
-    """
-
-    step: int = 0
-    arrays: Mapping[str, np.ndarray] | None = None
-    record: Mapping[str, Any] = {}
-    origin: Path | None = None
+# Fields that say how many reals every iteration shows.
+_COUNTING = ("train.batch_size", "objective.n_critic", "objective.loss", "growing.")
 
 
 def find_resume_point(run_dir: Path, resume: str) -> ResumePoint:
-    """Reads the checkpoint to go on from, as `--resume` says; writes nothing.
+    """Reads the checkpoint to go on from, as `--resume` says; writes nothing. All processes of a job must call it.
 
     Args:
       run_dir: the run's folder; need not exist.
       resume: "auto" (the newest sound checkpoint here, or a fresh start), "never" (the folder must hold no run), or the
-        path of a run or of one of its checkpoints.
+        path of a run or of one of its checkpoints. A run that began with this checkpoint goes on as with "auto", so
+        that a scheduler may give the same command again.
 
     Raises:
       InputError: a run that must not be there, no such checkpoint, or only damaged ones.
     """
-    try:
-        here = sorted(int(entry.name) for entry in (run_dir / FOLDER).iterdir() if entry.name.isdecimal())
-        occupied = bool(here) or (run_dir / FILE_NAME).exists()
-    except (FileNotFoundError, NotADirectoryError):
-        here, occupied = [], (run_dir / FILE_NAME).exists()
-    except OSError as error:
-        raise ArgumentError("workdir", run_dir, f" cannot be read: {error.strerror}") from None
+    here, occupied, began_with = parallel.decided_by_main_process("looking for a run", partial(_look, run_dir))
     if resume == "never":
         if occupied:
             raise ArgumentError("workdir", run_dir, " holds a run: choose another, or go on with it by resume auto")
         return ResumePoint()
     if resume == "auto":
-        return read_point(run_dir, None) if here else ResumePoint()
-    origin, step, _ = find(resume)
-    if origin.resolve() != run_dir.resolve():
-        if occupied:
+        return read_newest(run_dir, here) if here else ResumePoint()
+    origin, step = split_path(resume)
+    own = origin.resolve() == run_dir.resolve()
+    if occupied and not own:
+        point = read_newest(run_dir, here) if here else None
+        if not is_origin(point.record.get("origin") if point else began_with, origin, step):
+            find(resume)  # What is wrong with the path itself comes first.
             raise ArgumentError("workdir", run_dir, f" holds a run: to start from {resume} choose an empty folder")
-    elif step is not None and step != here[-1]:
-        later = f": {run_dir} has later checkpoints (up to {here[-1]}), which would be lost: choose another workdir"
+        if point:
+            return point
+    there = parallel.decided_by_main_process("looking for the checkpoint", lambda: saved_steps(find(resume)[0]))
+    if step is None:
+        return read_newest(origin, there)
+    if own and step != there[-1]:
+        later = f": {run_dir} has later checkpoints (up to {there[-1]}), which would be lost: choose another workdir"
         raise ArgumentError("resume", resume, later)
-    return read_point(origin, step)
+    return read_step(origin, step)
 
 
-def read_point(run_dir: Path, step: int | None) -> ResumePoint:
-    """A checkpoint of a run, the newest sound one for None; raises `InputError` where there is none."""
-    with Checkpoints(run_dir) as checkpoints:
-        if step is None:
-            return ResumePoint(*checkpoints.read_newest(), origin=run_dir)
-        try:
-            return ResumePoint(step, *checkpoints.read(step), origin=run_dir)
-        except DamagedCheckpoint as error:
-            raise InputError(f"{checkpoints.directory / str(step)} is damaged: {error}; choose another step") from None
+def _look(run_dir: Path) -> tuple[list[int], bool, dict[str, Any] | None]:
+    """The checkpoints in a run's folder, whether there is a run, and what that began with, as a file says."""
+    try:
+        here = saved_steps(run_dir)
+        return here, bool(here) or (run_dir / FILE_NAME).exists(), read_origin(run_dir)
+    except OSError as error:
+        raise ArgumentError("workdir", run_dir, f" cannot be read: {error.strerror}") from None
 
 
-def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> None:
+def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any], run_dir: Path) -> None:
     """Compares a run to go on with what it is asked to be now.
 
     Warns of changed settings that change what is computed.
 
+    Args:
+      start: where the run starts from.
+      config: what to train now.
+      data: as `describe_data` gives them.
+      run_dir: the run's folder.
+
     Raises:
-      InputError: the data are others than those it was trained on.
+      InputError: the data are others than those it was trained on, or the iterations that were done in this folder
+        would count otherwise.
     """
     if start.arrays is None:
         return
@@ -112,14 +110,29 @@ def check_same(start: ResumePoint, config: Config, data: Mapping[str, Any]) -> N
             f" --data_dir gives now ({data['name']}, {data['fingerprint']!r}): restore the data, or start anew with"
             " another --workdir"
         )
-    old, new = Config.from_record(start.record["config"]).fields(), config.fields()
-    changed = [
-        f"config.{name} {old.get(name)} -> {new.get(name)}"
+    earlier = Config.from_record(start.record["config"])
+    old, new = earlier.fields(), config.fields()
+    changed = {
+        name: f"config.{name} {old.get(name)} -> {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and not (name.startswith(_FREE) and not _sets_the_rates(name, config))
-    ]
-    if changed:
-        warnings.warn(f"resuming with changed settings: {'; '.join(changed)}", stacklevel=2)
+        if old.get(name) != new.get(name)
+    }
+    if start.is_of(run_dir) and not _count_alike(earlier, config, start.step):
+        counting = "; ".join(text for name, text in changed.items() if name.startswith(_COUNTING))
+        raise InputError(
+            f"{counting}: by the earlier value the images and epochs of the first {start.step} iterations are counted;"
+            f" set it back, or go on in an empty --workdir with --resume {run_dir}"
+        )
+    told = [text for name, text in changed.items() if not name.startswith(_FREE) or _sets_the_rates(name, config)]
+    if told:
+        warnings.warn(f"resuming with changed settings: {'; '.join(told)}", stacklevel=2)
+
+
+def _count_alike(old: Config, new: Config, step: int) -> bool:
+    """Whether each of the first iterations shows as many reals by one config as by the other."""
+    timetables = Timetable.of(old), Timetable.of(new)
+    begins = {begin for timetable in timetables for begin in timetable.begins if begin < step}
+    return all(timetables[0].layout(begin) == timetables[1].layout(begin) for begin in begins)
 
 
 def _sets_the_rates(name: str, config: Config) -> bool:
@@ -127,30 +140,28 @@ def _sets_the_rates(name: str, config: Config) -> bool:
     return name in ("train.iterations", "train.epochs") and config.optimizer.schedule != "constant"
 
 
-def resume_tracker(start: ResumePoint, config: Config, run_dir: Path, total: int) -> BestTracker | None:
-    """The best model so far, as far as it is still the best of what is asked for now.
+def is_complete(start: ResumePoint, config: Config, total: int) -> bool:
+    """Whether a run that would start from there has nothing left to train.
 
     Args:
       start: where the run starts from.
       config: what to train now.
-      run_dir: the run's folder.
       total: iterations that the run is to have.
-
-    Returns:
-      None when there is nothing left to do, which is said.
     """
-    settings = config.train
-    best = BestTracker(**start.record["progress"]) if start.record else BestTracker()
-    before = Config.from_record(start.record["config"]).train if start.record else settings
-    patience_changed = before.early_stopping_patience != settings.early_stopping_patience
+    if not start.record:
+        return start.step >= total
+    best, before = BestTracker(**start.record["progress"]), Config.from_record(start.record["config"]).train
+    patience_changed = before.early_stopping_patience != config.train.early_stopping_patience
     done = best.complete and total <= start.record["total_iterations"]
-    if start.step >= total or (done and not (best.stopped_early and patience_changed)):
-        way_out = "raise config.train.iterations or config.train.epochs to go on"
-        if best.stopped_early:
-            way_out += ", or change config.train.early_stopping_patience"
-        parallel.say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
-        return None
-    return tracker_at(start, config, run_dir)
+    return start.step >= total or (done and not (best.stopped_early and patience_changed))
+
+
+def say_complete(start: ResumePoint, run_dir: Path) -> None:
+    """Says that nothing is left to do, and the way out."""
+    way_out = "raise config.train.iterations or config.train.epochs to go on"
+    if start.record["progress"]["stopped_early"]:
+        way_out += ", or change config.train.early_stopping_patience"
+    parallel.say(f"{run_dir} is complete at step {start.step}: nothing to do; {way_out}")
 
 
 def tracker_at(point: ResumePoint, config: Config, run_dir: Path) -> BestTracker:
@@ -167,7 +178,7 @@ def tracker_at(point: ResumePoint, config: Config, run_dir: Path) -> BestTracker
     best, settings = BestTracker(**point.record["progress"]), config.train
     before = Config.from_record(point.record["config"]).train
     same_metric = (settings.best_metric, settings.best_direction) == (before.best_metric, before.best_direction)
-    if not (same_metric and point.origin is not None and point.origin.resolve() == run_dir.resolve()):
+    if not (same_metric and point.is_of(run_dir)):
         # The best so far was judged by something else, or lies in another folder.
         return BestTracker(patience_from=point.step)
     if best.stopped_early:
@@ -176,18 +187,29 @@ def tracker_at(point: ResumePoint, config: Config, run_dir: Path) -> BestTracker
     return best
 
 
-def first_origin(start: ResumePoint, run_dir: Path) -> dict[str, Any] | None:
-    """The checkpoint of another run that this run began with, for JSON; None where it began by itself."""
-    if start.origin is not None and start.origin.resolve() != run_dir.resolve():
-        return {"run": str(start.origin.resolve()), "step": start.step}
-    return start.record.get("origin")
+def regular_checkpoints(start: ResumePoint) -> list[int]:
+    """The checkpoints that were due when they were saved: whatever is due now, they are kept, and gone back to."""
+    record = start.record
+    if start.origin is None or "regular_checkpoints" in record:
+        return list(record.get("regular_checkpoints", ()))
+    # An earlier jaxgan noted those by the clock alone; those by an interval follow from its settings.
+    config = Config.from_record(record["config"])
+    schedule, every = length_of(config, record["data"]["size"])[0], config.train
+    return [
+        step
+        for step in saved_steps(start.origin)
+        if step in record.get("timed_checkpoints", ())
+        or schedule.is_due(step, every.checkpoint_every_iterations, every.checkpoint_every_epochs)
+    ]
 
 
 def clear_later(run_dir: Path, step: int) -> None:
-    """Moves checkpoints of later steps out of the way; all processes of a job must call it."""
+    """Moves checkpoints and samples of later steps out of the way; all processes of a job must call it."""
 
     def move() -> None:
-        for place in set_aside(run_dir, step) if parallel.is_main_process() else ():
-            warnings.warn(f"moved a later checkpoint out of the way, to {place}", stacklevel=4)
+        if parallel.is_main_process():
+            for place in set_aside(run_dir, step):
+                warnings.warn(f"moved a later checkpoint out of the way, to {place}", stacklevel=4)
+            set_samples_aside(run_dir, step)
 
     parallel.main_process_first(move)

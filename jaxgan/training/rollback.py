@@ -8,9 +8,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from jaxgan import parallel
 from jaxgan.training.health import Verdict
 from jaxgan.training.recorder import RunRecorder
-from jaxgan.training.resume import ResumePoint, clear_later, read_point, tracker_at
+from jaxgan.training.resume import clear_later, tracker_at
+from jaxgan.training.resume_point import ResumePoint, read_newest, read_step
 from jaxgan.training.run import Run
 
 
@@ -47,11 +49,15 @@ def _last_good(run: Run, recorder: RunRecorder) -> ResumePoint:
     """
     checkpoints, origin = recorder.checkpoints, run.record.get("origin")
     checkpoints.wait()
-    good = [step for step in checkpoints.steps() if recorder.is_regular(step) or step == run.best.best_step]
+
+    def find_good() -> list[int]:
+        return [step for step in checkpoints.steps() if recorder.is_regular(step) or step == run.best.best_step]
+
+    good = parallel.decided_by_main_process("looking for a good checkpoint", find_good)
     if good:
-        point = ResumePoint(*checkpoints.read_newest(among=good), origin=run.run_dir)
+        point = read_newest(run.run_dir, good)
     else:
-        point = read_point(Path(origin["run"]), origin["step"]) if origin else ResumePoint()
+        point = read_step(Path(origin["run"]), origin["step"]) if origin else ResumePoint()
     clear_later(run.run_dir, point.step)
     checkpoints.reload()
     return point

@@ -1,6 +1,7 @@
 """A `jaxgan` command in which a function fails, as on a full disk, or takes long, as an evaluation may.
 
-`FAILS=MODULE:NAME[@N]` or `LASTS=MODULE:NAME[@N]` say which, from its Nth call on; it lasts `SECONDS`.
+`FAILS=MODULE:NAME[@N]` or `LASTS=MODULE:NAME[@N]` say which, from its Nth call on; it lasts `SECONDS`. With `MISREADS`
+set, the first array of a checkpoint that is read is not what was saved, as behind a bad cable.
 """
 
 import errno
@@ -38,10 +39,24 @@ def replace(place, harm):
     setattr(owner, name, call)
 
 
+def misread_once():
+    from jaxgan.runs import checkpoint
+
+    real = checkpoint._describe
+
+    def describe(array):
+        checkpoint._describe = real
+        return {**real(array), "sha256": "another"}
+
+    checkpoint._describe = describe
+
+
 if __name__ == "__main__":
     from jaxgan.commands.main import entry_point
 
     for variable, harm in (("FAILS", full), ("LASTS", last)):
         if os.environ.get(variable):
             replace(os.environ[variable], harm)
+    if os.environ.get("MISREADS"):
+        misread_once()
     entry_point()

@@ -262,6 +262,19 @@ def test_sigterm_to_one_process_stops_all_with_a_checkpoint(train, tmp_path):
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_checkpoint_that_one_process_cannot_read_is_passed_over_by_both(train, tmp_path, victim):
+    run = tmp_path / "run"
+    for iterations, variables in ((8, {}), (12, {victim: {"MISREADS": "1"}})):
+        length = f"--config.train.iterations={iterations}"
+        with running(job(2, *train, "--workdir", run, length, program=FAILING, variables=variables)) as pair:
+            for command in pair:
+                assert command.end(timeout=300) == (0, [])
+    assert arrays(run)[0] == 12
+    assert [path.name[:2] for path in (run / "checkpoints_set_aside").iterdir()] == ["8-"]
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("other", "words"),
     [

@@ -1,5 +1,7 @@
 """One trainer a folder: two processes, a killed one, another host."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -48,6 +50,49 @@ def test_a_lock_of_another_host_is_explained(tmp_path):
     with pytest.raises(InputError, match="process 1 on elsewhere.* if it no longer runs, delete"):
         lock_run(tmp_path).__enter__()
     assert (tmp_path / FILE_NAME).exists()
+
+
+@pytest.fixture
+def no_system_locks(monkeypatch):
+    """As a file system without `flock` answers."""
+
+    def refuse(*args):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_without_system_locks_a_process_that_runs_is_respected(tmp_path, no_system_locks):
+    process = hold(tmp_path / "run")
+    try:
+        with pytest.raises(InputError, match=f"in use by process {process.pid}"):
+            lock_run(tmp_path / "run").__enter__()
+    finally:
+        process.kill()
+        process.wait()
+    with lock_run(tmp_path / "run"), pytest.raises(InputError, match="in use"):
+        lock_run(tmp_path / "run").__enter__()  # Also by this process itself.
+
+
+@pytest.mark.parametrize("record", [{}, {"began": "another-boot-77"}], ids=["by an earlier jaxgan", "before"])
+def test_a_process_of_our_number_that_was_killed_is_not_us(tmp_path, no_system_locks, record):
+    """In a container the trainer has the same number at every start."""
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "start": "2026-01-01", **record}
+    (tmp_path / FILE_NAME).write_text(json.dumps(holder))
+    with lock_run(tmp_path):
+        assert json.loads((tmp_path / FILE_NAME).read_text())["start"] != "2026-01-01"
+
+
+def test_another_process_that_got_a_killed_ones_number_is_not_it(tmp_path, no_system_locks):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        holder = {"host": socket.gethostname(), "pid": process.pid, "start": "2026-01-01", "began": "another-boot-77"}
+        (tmp_path / FILE_NAME).write_text(json.dumps(holder))
+        with lock_run(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_half_a_record_is_that_of_a_killed_process(tmp_path):

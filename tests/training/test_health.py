@@ -193,6 +193,14 @@ def test_without_a_checkpoint_a_run_goes_back_to_its_beginning_with_other_draws(
     assert np.any(final["key"] != keys[0])
 
 
+def test_a_run_goes_back_to_a_checkpoint_that_was_due_by_an_earlier_interval(tmp_path, monkeypatch):
+    run_and_listen(rollback_config(iterations=9), tmp_path / "run")
+    Poisoned(monkeypatch, at=10)
+    with pytest.warns(UserWarning, match="back to step 8"):
+        config = rollback_config(iterations=16, checkpoint_every_iterations=50)
+        training.train(config, tmp_path / "run", digits_like())
+
+
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_a_rollback_takes_over_no_best_that_was_judged_otherwise(tmp_path, monkeypatch, elsewhere):
     first = rollback_config(iterations=10, best_metric="generator_loss")

@@ -1,8 +1,10 @@
 """What a run finds in its folder: a log that was tampered with, another trainer, checkpoints by the clock."""
 
 import ast
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import threading
 import warnings
@@ -12,11 +14,15 @@ from types import SimpleNamespace
 import pytest
 
 from jaxgan import training as package
-from jaxgan.errors import Stopped
-from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.config import Config
+from jaxgan.errors import InputError, Stopped
+from jaxgan.runs.checkpoint import Checkpoints, saved_steps
 from jaxgan.training import loop as training
 from jaxgan.training import recorder
+from jaxgan.training.resume import _count_alike, regular_checkpoints
+from jaxgan.training.resume_point import ResumePoint
 from jaxgan.training.stop_signal import Interrupted
+from tests.training.test_growing import make_config as growing_config
 from tests.training.test_loop import digits_like, logged, make_config
 
 pytestmark = pytest.mark.bits
@@ -51,8 +57,6 @@ def finished(tmp_path_factory):
     ],
 )
 def test_a_log_that_is_not_what_was_written_is_said(finished, tmp_path, damage, message):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(finished, run)
     path = run / "metrics.jsonl"
@@ -76,9 +80,122 @@ def test_checkpoints_by_the_clock_count_as_regular_ones(tmp_path, monkeypatch):
     config = make_config(iterations=12, steps_per_call=1, checkpoint_every_minutes=1.5, keep_checkpoints=2)
     training.train(config, tmp_path / "run", digits_like())
     with Checkpoints(tmp_path / "run") as checkpoints:
-        steps, timed = checkpoints.steps(), checkpoints.meta(12)["timed_checkpoints"]
+        steps, timed = checkpoints.steps(), checkpoints.meta(12)["regular_checkpoints"]
     # The two newest that were due by the clock, and the last.
     assert steps == sorted({*timed[-2:], 12}) and len(timed) >= 2
+
+
+def test_checkpoints_that_were_due_are_kept_whatever_is_due_now(tmp_path):
+    run = tmp_path / "run"
+    training.train(make_config(iterations=6, checkpoint_every_iterations=2, keep_checkpoints=0), run, digits_like())
+    every_five = {"checkpoint_every_iterations": 5, "keep_checkpoints": 0}
+    training.train(make_config(iterations=8, **every_five), run, digits_like())
+    assert saved_steps(run) == [2, 4, 6, 8]
+    training.train(make_config(iterations=11, **every_five), run, digits_like())
+    # Not 8, which the end of a run made, and 11 is the last.
+    assert saved_steps(run) == [2, 4, 6, 10, 11]
+    training.train(make_config(iterations=12, **{**every_five, "keep_checkpoints": 2}), run, digits_like())
+    assert saved_steps(run) == [6, 10, 12]
+
+
+def test_of_an_earlier_jaxgan_the_settings_say_which_checkpoints_were_due(tmp_path):
+    for step in (2, 3, 4, 5):
+        (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
+    record = {
+        "config": make_config(checkpoint_every_iterations=2).to_dict(),
+        "data": {"size": 40},
+        "timed_checkpoints": [3],
+    }
+    assert regular_checkpoints(ResumePoint(5, {}, record, tmp_path)) == [2, 3, 4]
+    assert regular_checkpoints(ResumePoint()) == []
+
+
+def stop_at(monkeypatch, stop):
+    """Runs are asked to stop, once, when they have logged this step."""
+    log = training.RunRecorder.log
+
+    def log_and_stop(self, first, count, *rest):
+        log(self, first, count, *rest)
+        if first < stop <= first + count:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(training.RunRecorder, "log", log_and_stop)
+
+
+def test_the_same_command_goes_on_with_a_run_that_began_with_another(finished, tmp_path, monkeypatch):
+    run, config = tmp_path / "run", make_config(iterations=8, steps_per_call=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.RunRecorder, "log", killed_at(6))
+        with pytest.raises(KeyboardInterrupt):  # Before it has saved anything.
+            training.train(config, run, digits_like(), resume=str(finished))
+    assert not saved_steps(run) and [record["step"] for record in logged(run)] == [5]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7)
+        with pytest.raises(Interrupted, match="step 7; the same command goes on"):
+            training.train(config, run, digits_like(), resume=str(finished))
+    training.train(config, run, digits_like(), resume=str(finished / "checkpoints" / "4"))
+    assert saved_steps(run)[-1] == 8 and [record["step"] for record in logged(run)] == [5, 6, 7, 8]
+    other = training.train(make_config(iterations=1), tmp_path / "other", digits_like())
+    with pytest.raises(InputError, match="holds a run: to start from"):
+        training.train(config, run, digits_like(), resume=str(other))
+
+
+def killed_at(step):
+    log = training.RunRecorder.log
+
+    def log_or_die(self, first, count, *rest):
+        if first + count == step:
+            raise KeyboardInterrupt
+        log(self, first, count, *rest)
+
+    return log_or_die
+
+
+def test_a_stop_whose_checkpoint_cannot_be_written_says_that(tmp_path, monkeypatch):
+    """The files are written while samples are drawn: that it went wrong is known only later."""
+    save = Checkpoints.save
+
+    def save_badly(self, *rest):
+        def fail(step):
+            raise OSError(28, "No space left on device")
+
+        self._manager._finalize_checkpoint = fail
+        save(self, *rest)
+
+    monkeypatch.setattr(Checkpoints, "save", save_badly)
+    stop_at(monkeypatch, 2)
+    with pytest.raises(Stopped, match=r"could not be written to .* \(No space left on device\)") as caught:
+        training.train(make_config(steps_per_call=1), tmp_path / "run", digits_like())
+    assert not isinstance(caught.value, Interrupted)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("generator", {"widths": [4, 4]}, "but this model needs"),
+        ("train", {"batch_size": 4}, r"batch_size 8 -> 4: .* first 4 iterations .* empty --workdir with --resume"),
+        ("objective", {"n_critic": 1}, r"config.objective.n_critic 2 -> 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:resuming with changed settings")
+def test_a_run_that_cannot_go_on_as_asked_is_left_as_it_was(finished, tmp_path, section, values, message):
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    (run / "checkpoints" / "9").mkdir()  # Damaged: it would be moved aside.
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    config = make_config(iterations=12).to_dict()
+    config[section] = {**config[section], **values}
+    with pytest.raises(InputError, match=message), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* is damaged")
+        training.train(Config.from_dict(config), run, digits_like())
+    assert (run / "checkpoints" / "9").is_dir()
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_what_is_to_come_may_be_planned_anew():
+    """Two iterations of the first stage, then the second one."""
+    old, new = (growing_config(9, batch_sizes=[8, last]) for last in (8, 4))
+    assert _count_alike(old, new, 2) and not _count_alike(old, new, 3)
+    assert _count_alike(old, dataclasses.replace(old, seed=3), 9)
 
 
 def test_one_copy_of_the_state_waits_for_the_disk_and_a_stop_saves_no_step_twice(tmp_path, monkeypatch):
@@ -128,7 +245,6 @@ def test_one_copy_of_the_state_waits_for_the_disk_and_a_stop_saves_no_step_twice
 
 
 def test_a_held_folder_is_refused_and_released(finished, tmp_path):
-    from jaxgan.errors import InputError
     from jaxgan.runs.lock import lock_run
 
     run = tmp_path / "run"
@@ -160,8 +276,6 @@ def test_a_folder_that_is_moved_while_a_checkpoint_is_saved_ends_the_run(tmp_pat
 
 
 def test_a_start_map_of_one_pixel_and_a_short_run_are_warned_of(tmp_path):
-    from jaxgan.config import Config
-
     values = make_config(iterations=1).to_dict()
     config = Config.from_dict({**values, "generator": {"latent_dim": 5, "widths": [8, 6, 4]}})
     with warnings.catch_warnings(record=True) as caught:
