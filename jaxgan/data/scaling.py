@@ -45,6 +45,13 @@ class Scaling:
                 f"scaling: float32 cannot scale a range from {self.low:g} to {self.high:g}; rescale the files, or give"
                 " the value as --nodata if it marks missing data"
             )
+        if self.dtype in ("int32", "uint32"):
+            info = np.iinfo(self.dtype)
+            if not info.min <= math.ceil(0.5 * (self.low + self.high)) <= info.max:
+                raise InputError(
+                    f"scaling: most of the range from {self.low:g} to {self.high:g} is beyond what {self.dtype} holds;"
+                    " give low and high in the values of the files"
+                )
 
     def decode(self, stored: Any) -> Any:
         """Stored values to float32 in [-1, 1], clipped. Works on NumPy and JAX arrays of any shape."""

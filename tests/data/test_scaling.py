@@ -113,3 +113,8 @@ def test_large_offsets_of_32_bit_integers_keep_their_levels(dtype, low, high):
         np.testing.assert_array_equal(scaling.encode(decoded), values)
     outside = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
     np.testing.assert_allclose(scaling.decode(outside), [-1, 1])
+
+
+def test_a_range_that_the_stored_integers_do_not_have_is_refused():
+    with pytest.raises(InputError, match="int32 holds"):
+        Scaling("int32", 0, 1e10)

@@ -223,6 +223,15 @@ def test_tables_of_every_spreadsheet_are_read(tmp_path, separator, encoding, end
     assert read_labels(path, "grade") == {"Größe 1": "hoch", "b": "tief"}
 
 
+def test_blanks_about_words_and_rows_of_empty_cells_are_no_classes(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("name , class\na,cat\nb,cat \n c, dog\n , \n,\n", encoding="utf-8")
+    assert read_labels(path) == read_labels(path, "class") == {"a": "cat", "b": "cat", "c": "dog"}
+    path.write_text("name,class\na,cat\nb, \n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3 has no class"):
+        read_labels(path)
+
+
 def test_values_with_other_separators_stay_whole(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('name,class;of,note\na,"x; y",1\nb,"p, q",2\n', encoding="utf-8")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from jaxgan.data.listing.label_table import match
-from jaxgan.data.listing.series import Grouping
+from jaxgan.data.listing.series import Grouping, Unit
+from jaxgan.data.preparing.seal import RECORD_FILE
 from jaxgan.data.readers import SUFFIXES, VOLUME_SUFFIXES, Decoded, format_of, suffix_of
 from jaxgan.errors import InputError
 
@@ -66,7 +67,8 @@ def list_folder(
     Args:
       root: holds the files, at any depth.
       labelled: True: the class of a file is the sub-folder of `root` it lies in, at any depth; False: no labels;
-        None: labels if all files lie directly in at least two sub-folders.
+        None: labels if all files lie directly in at least two sub-folders, which are not those of patients: that
+        each holds one sample, or DICOM files of a patient of its own, tells these.
       spatial_rank: 2 or 3.
       labels: classes by file, see `label_table.match`, instead of sub-folders.
 
@@ -100,13 +102,24 @@ def list_folder(
             + ("; patches of slides are cut by 'jaxgan prepare slides'" if {".svs", ".ndpi", ".scn"} & {*seen} else "")
         )
     groups, depth = _group_by_split(root, files)
+    grouping = Grouping(spatial_rank, ignored)
+    units = {split: found for split, paths in groups.items() if (found := grouping.units(paths))}
+    if not units:
+        raise InputError(f"{root}: none of its {len(files)} DICOM files has pixels; give the folder of the images")
     relative = {path: path.relative_to(root).parts[depth:] for path in files}
     if labels is None:
         classes = {path: parts[0] if len(parts) > 1 else "" for path, parts in relative.items()}
     else:
         classes, labelled = match(files, root, labels), True
+    one_each = _folders_of((classes[unit.paths[0]], unit) for found in units.values() for unit in found)
     if labelled is None:
         labelled = all(len(parts) == 2 for parts in relative.values()) and len(set(classes.values())) > 1
+        labelled = labelled and not one_each
+    elif labelled and labels is None and one_each == "sample":
+        raise InputError(
+            f"{root}: every folder holds one sample, as those of patients do, and a class has more; prepare without"
+            " labels (--unlabelled, or config.data.labelled=False), or give classes in a table (--labels)"
+        )
     if labelled and not all(classes.values()):
         without = next(path for path in files if not classes[path])
         way = "is not in the table of labels" if labels is not None else f"lies in no class folder under {root}"
@@ -115,7 +128,6 @@ def list_folder(
     if odd := [name for name in class_names if not name.isprintable()]:
         raise InputError(f"{root}: class name {odd[0]!a} has characters that no file can list; rename the folder")
     index = {name: i for i, name in enumerate(class_names)}
-    grouping = Grouping(spatial_rank, ignored)
     splits = {
         split: [
             Entry(
@@ -124,12 +136,24 @@ def list_folder(
                 index[classes[unit.paths[0]]] if labelled else None,
                 unit.group,
             )
-            for unit in grouping.units(paths)
+            for unit in found
         ]
-        for split, paths in groups.items()
+        for split, found in units.items()
     }
     by = "PatientID" if grouping.by_patient else ""
     return Collection(root, spatial_rank, splits, class_names, tuple(files), tuple(ignored), by)
+
+
+def _folders_of(units: Iterable[tuple[str, Unit]]) -> str:
+    """What several folders hold if it is no class: "sample" (one each), "patient" (of its own each), else ""."""
+    folders: dict[str, list[Unit]] = {}
+    for name, unit in units:
+        folders.setdefault(name, []).append(unit)
+    patients = [{unit.group for unit in found} for found in folders.values()]
+    if len(folders) > 1 and all(len(found) == 1 for found in folders.values()):
+        return "sample"
+    apart = all(len(each) == 1 for each in patients) and len(set().union(*patients) - {""}) == len(patients)
+    return "patient" if len(folders) > 1 and apart else ""
 
 
 def group_by_table(collection: Collection, column: str, subjects: dict[str, str]) -> Collection:
@@ -183,8 +207,10 @@ def walk(root: Path, ignored: list[tuple[str, str]]) -> Iterator[Path]:
                 is_folder = child.is_dir() and suffix_of(child) not in SUFFIXES
             except OSError:  # a loop of links
                 is_folder = False
-            if is_folder and child.suffix == CACHE_SUFFIX:
-                ignored.append((str(child), "cache of prepared data"))
+            if is_folder and (child.suffix == CACHE_SUFFIX or (child / RECORD_FILE).is_file()):
+                ignored.append((str(child), "prepared data"))
+            elif is_folder and (child / "checkpoints").is_dir() and (child / "config.json").is_file():
+                ignored.append((str(child), "a run of jaxgan"))
             elif is_folder and not child.name.startswith("."):
                 yield from visit(child)
             else:
@@ -194,8 +220,9 @@ def walk(root: Path, ignored: list[tuple[str, str]]) -> Iterator[Path]:
 
 
 def natural(text: str) -> tuple:
-    """Sort key that puts "2" before "10"."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part)
+    """Sort key that puts "2" before "10", and "01" before "1": no two names are alike."""
+    parts = ((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part)
+    return tuple(parts), text
 
 
 def guess_rank(root: Path) -> int:

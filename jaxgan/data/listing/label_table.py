@@ -80,7 +80,9 @@ def _read_rows(path: Path) -> list[list[str]]:
         # Spreadsheets write UTF-16 with a byte-order mark, or UTF-8 with or without one.
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = unicodedata.normalize("NFC", content.decode("utf-16" if wide else "utf-8-sig"))
-        rows = list(csv.reader(io.StringIO(text, newline=""), _dialect(text)))
+        # Spreadsheets leave blanks behind words, and rows of empty cells behind tables.
+        cells = ([cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), _dialect(text)))
+        rows = [row if any(row) else [] for row in cells]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({error}); give a comma-separated UTF-8 table") from None
     if len(rows) < 2 or len(rows[0]) < 2:

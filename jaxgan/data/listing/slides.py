@@ -10,10 +10,9 @@ import numpy as np
 
 from jaxgan.data.readers import check_regular
 from jaxgan.data.readers.decoded import check_claim
+from jaxgan.data.readers.pixel_size import pixel_size
 from jaxgan.data.readers.tiff import check_complete
 from jaxgan.errors import InputError
-
-_UNIT_MICRONS = {"CENTIMETER": 1e4, "INCH": 25400.0, "MILLIMETER": 1e3, "MICROMETER": 1.0}
 
 
 class Slide:
@@ -130,16 +129,10 @@ def tissue(pixels: np.ndarray) -> np.ndarray:
 
 
 def _microns_per_pixel(file) -> float | None:
-    """From Aperio's description, OME's metadata or the TIFF resolution, in this order."""
-    text = file.pages[0].description or ""
-    if match := re.search(r"MPP\s*=\s*([0-9.]+)", text) or re.search(r'PhysicalSizeX="([0-9.eE+-]+)"', text):
-        return float(match.group(1)) or None
-    tags = file.pages[0].tags
-    unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None
-    microns = _UNIT_MICRONS.get(getattr(unit, "name", ""))
-    if microns is None or "XResolution" not in tags:
-        return None
-    numerator, denominator = tags["XResolution"].value
-    mpp = microns * denominator / numerator if numerator else 0.0
-    # Scanners that do not know write 72 or 96 dots an inch, hundreds of micrometres a pixel.
+    """From Aperio's description, else from what tells the size of any TIFF's pixels."""
+    if match := re.search(r"MPP\s*=\s*([0-9.]+)", file.pages[0].description or ""):
+        mpp = float(match.group(1))
+    else:
+        mpp = 1e3 * (pixel_size(file, 2) or (0.0, 0.0))[1]
+    # Scanners that do not know write zeros, or 72 dots an inch: no optical microscope is finer or coarser than this.
     return mpp if 0.01 < mpp < 50 else None

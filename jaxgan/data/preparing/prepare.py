@@ -197,6 +197,11 @@ def _fill(
             f"{name}: {reason} ({len(buffer.rejected)} of {len(jobs)} images cannot be used, more than "
             f"max_rejected={policy.max_rejected:g} allows; all are listed in {report})"
         )
+    if empty := [split for split in collection.splits if not buffer.names.get(split)]:
+        name, reason = next(iter(buffer.rejected))
+        raise InputError(
+            f"{name}: {reason}; with it the split {empty[0]!r} has no image left: mend the file, or hold out more"
+        )
 
 
 def _write(

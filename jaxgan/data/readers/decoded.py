@@ -49,19 +49,44 @@ def check_claim(path: Path | str, shape: tuple[int, ...], dtype: np.dtype) -> No
         )
 
 
-def take_alpha(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The picture as it is to be seen.
+
+    Args:
+      pixels: `[..., H, W, C]`.
+      orientation: as EXIF and TIFF number it: 1 upright, 2 to 8 the other turns and mirror images.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(-3, -2)
+    if orientation in (3, 4, 7, 8):
+        pixels = np.flip(pixels, -3)
+    if orientation in (2, 3, 6, 7):
+        pixels = np.flip(pixels, -2)
+    return np.ascontiguousarray(pixels)
+
+
+def opaque(pixels: np.ndarray) -> bool:
+    """Whether the last channel, read as alpha, hides nothing."""
+    return bool((pixels[..., -1] == _white(pixels.dtype)).all())
+
+
+def _white(dtype: np.dtype) -> float:
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def take_alpha(pixels: np.ndarray, multiplied: bool = False) -> tuple[np.ndarray, bool]:
     """Removes the last channel, an alpha channel: dropped when opaque, else the picture is laid on white.
 
     Args:
       pixels: `[..., C + 1]`, alpha last; integers have their dtype's range, floats [0, 1].
+      multiplied: whether the colours are already multiplied by alpha ("associated" in TIFF).
 
     Returns:
       `[..., C]` in the same dtype, and whether anything was transparent.
     """
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    integer = np.issubdtype(pixels.dtype, np.integer)
-    white = float(np.iinfo(pixels.dtype).max) if integer else 1.0
-    if (alpha == white).all():
+    integer, white = np.issubdtype(pixels.dtype, np.integer), _white(pixels.dtype)
+    if opaque(pixels):
         return np.ascontiguousarray(colour), False
     result = np.empty(colour.shape, pixels.dtype)
     # In float64, so a few rows at a time: all at once would take eight times what the picture claims.
@@ -69,6 +94,6 @@ def take_alpha(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
     for start in range(0, len(colour), rows):
         block = slice(start, start + rows)
         share = alpha[block].astype(np.float64) / white
-        mixed = colour[block] * share + white * (1.0 - share)
-        result[block] = np.rint(mixed) if integer else mixed
+        mixed = (colour[block] if multiplied else colour[block] * share) + white * (1.0 - share)
+        result[block] = np.rint(mixed).clip(0, white) if integer else mixed
     return result, True

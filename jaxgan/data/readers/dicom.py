@@ -179,14 +179,12 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 
 def _pixels(data: Any, pydicom: Any) -> np.ndarray:
-    """The stored values; colours as RGB, and black where a gray value is 0."""
+    """The stored values; colours as RGB, to which pydicom itself converts YBR, and black where a gray value is 0."""
     meaning = str(data.PhotometricInterpretation)
     pixels = data.pixel_array
     if meaning == "PALETTE COLOR":
         coloured = pydicom.pixels.apply_color_lut(pixels, data)
         return (coloured >> 8).astype(np.uint8) if coloured.dtype == np.uint16 else coloured
-    if meaning.startswith("YBR"):
-        return pydicom.pixels.convert_color_space(pixels, meaning, "RGB")
     if meaning == "MONOCHROME1" and np.issubdtype(pixels.dtype, np.integer):
         stored, signed = int(data.BitsStored), bool(data.get("PixelRepresentation", 0))
         return (-1 if signed else (1 << stored) - 1) - pixels

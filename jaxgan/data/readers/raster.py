@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha
+from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha, upright
 from jaxgan.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Pillow would hand other formats to other programs: EPS to Ghostscript, whatever the file's suffix.
 _FORMATS = ("PNG", "JPEG", "BMP")
+_ORIENTATION = 0x0112  # EXIF's tag
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # Pillow's limit is one for the whole process: it is lifted by one thread at a time, while a header is read.
 _PILLOW = threading.Lock()
@@ -46,6 +47,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
             import imagecodecs
 
             pixels, alpha = imagecodecs.png_decode(path.read_bytes()), header[25] in (4, 6)
+            pixels = upright(pixels if pixels.ndim == 3 else pixels[..., None], image.getexif().get(_ORIENTATION, 1))
         else:
             image = ImageOps.exif_transpose(image)
             pixels, alpha = _to_array(path, image)

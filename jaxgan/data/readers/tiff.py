@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data.readers.decoded import Decoded, check_claim, take_alpha
+from jaxgan.data.readers.decoded import Decoded, check_claim, opaque, take_alpha, upright
 from jaxgan.data.readers.pixel_size import pixel_size, stack_affine
 from jaxgan.errors import InputError
 
@@ -17,7 +17,7 @@ _DEPTH_AXES = "ZQI"
 
 
 def read(path: Path, spatial_rank: int) -> list[Decoded]:
-    """Decodes a TIFF; smaller pictures beside the first, such as thumbnails and pyramid levels, are left out.
+    """Decodes a TIFF, turned upright; smaller pictures beside the first (thumbnails, levels of a pyramid) are left out.
 
     A single image gives one result. A stack is one volume if `spatial_rank` is 3; for images an additional axis is
     an error that names the axes, since only the user knows whether those are slices, times or separate images.
@@ -33,6 +33,9 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         series = file.series[0]
         if alike := sum(other.shape == series.shape for other in file.series[1:]):
             raise InputError(f"{path}: holds {alike + 1} separate images; save one image a file")
+        if larger := [other for other in file.series[1:] if math.prod(other.shape) > math.prod(series.shape)]:
+            first, second = ("x".join(map(str, each.shape)) for each in (series, larger[0]))
+            raise InputError(f"{path}: holds a larger image ({second}) than its first ({first}); save one image a file")
         page = series.keyframe
         photometric = _name(page.photometric)
         is_palette = photometric == "PALETTE"
@@ -50,6 +53,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         extra = [_name(sample) for sample in (page.extrasamples or ())]
         colormap = page.colormap if photometric == "PALETTE" else None
         spacing = pixel_size(file, spatial_rank)
+        orientation = int(page.tags.valueof(274, 1))
     if colormap is not None and (colormap == colormap[:1]).all():
         pixels = (colormap[0][pixels] >> 8).astype(np.uint8)
     elif colormap is not None:
@@ -61,8 +65,13 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         raise InputError(f"{path}: colour space {photometric} is not supported; save it as RGB or gray")
     pixels = arrange(path, pixels, axes, spatial_rank)
     composited = False
-    if "UNASSALPHA" in extra or "ASSOCALPHA" in extra or (photometric == "RGB" and pixels.shape[-1] == 4):
-        pixels, composited = take_alpha(pixels)
+    # A fourth sample of RGB that the file calls something else may be a channel: only what hides nothing goes then.
+    undeclared = photometric == "RGB" and pixels.shape[-1] == 4 and (not extra or opaque(pixels))
+    if "UNASSALPHA" in extra or "ASSOCALPHA" in extra or undeclared:
+        pixels, composited = take_alpha(pixels, multiplied="ASSOCALPHA" in extra)
+    pixels = upright(pixels, orientation)
+    if spacing is not None and orientation in (5, 6, 7, 8):
+        spacing = (*spacing[:-2], spacing[-1], spacing[-2])
     affine = stack_affine(spacing) if spatial_rank == 3 else None
     return [Decoded(pixels, affine, spacing, composited)]
 

@@ -1,7 +1,11 @@
 """What a folder is taken to hold."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from jaxgan.data.listing.collection import group_by_table, guess_rank, list_folder, natural
@@ -29,12 +33,39 @@ def test_flat_folder_in_natural_order_without_labels(tmp_path):
 
 
 def test_class_folders(tmp_path):
-    for name in ("0/a.png", "2/b.png", "10/c.png"):
+    for name in ("0/a.png", "0/d.png", "2/b.png", "10/c.png"):
         picture(tmp_path / name)
     found = list_folder(tmp_path)
     assert found.class_names == ("0", "2", "10")
-    assert [entry.label for entry in found.splits["train"]] == [0, 1, 2]
+    assert [entry.label for entry in found.splits["train"]] == [0, 0, 1, 2]
     assert list_folder(tmp_path, labelled=False).class_names == ()
+
+
+def test_folders_of_one_sample_each_are_patients_and_no_classes(tmp_path):
+    for name in ("sub-01/t1.png", "sub-02/t1.png", "sub-03/t1.png"):
+        picture(tmp_path / name)
+    assert list_folder(tmp_path).class_names == ()
+    with pytest.raises(InputError, match="every folder holds one sample.*--unlabelled"):
+        list_folder(tmp_path, labelled=True)
+    table = {"sub-01/t1": "ill", "sub-02/t1": "well", "sub-03/t1": "ill"}
+    assert list_folder(tmp_path, labels=table).class_names == ("ill", "well")
+
+
+def test_prepared_data_and_runs_below_the_source_are_no_images(tmp_path):
+    picture(tmp_path / "a.png")
+    for place, mark in (("made/set/1.0.0", "jaxgan.json"), ("run", "config.json")):
+        picture(tmp_path / place / "preview.png")
+        (tmp_path / place / mark).write_text("{}")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    found = list_folder(tmp_path)
+    assert [Path(entry.name).name for entry in found.splits["train"]] == ["a.png"]
+    assert {reason for _, reason in found.ignored} == {"prepared data", "a run of jaxgan"}
+
+
+@given(st.lists(st.text("01a²", min_size=1, max_size=4), unique=True))
+def test_the_order_of_names_depends_on_nothing_but_the_names(names):
+    assert sorted(names, key=natural) == sorted(sorted(names, key=hash), key=natural)
+    assert len({natural(name) for name in names}) == len(names)
 
 
 def test_deeper_folders_are_classes_only_on_demand(tmp_path):
@@ -48,6 +79,7 @@ def test_one_folder_is_no_class_and_a_stray_file_has_none(tmp_path):
     picture(tmp_path / "only/a.png")
     assert list_folder(tmp_path).class_names == ()
     picture(tmp_path / "other/b.png")
+    picture(tmp_path / "other/c.png")
     picture(tmp_path / "stray.png")
     assert list_folder(tmp_path).class_names == ()
     with pytest.raises(InputError, match=r"stray.png: lies in no class folder"):
@@ -57,6 +89,7 @@ def test_one_folder_is_no_class_and_a_stray_file_has_none(tmp_path):
 @pytest.mark.parametrize("name", ["two\nlines", b"\xff".decode(errors="surrogateescape")])
 def test_class_names_that_no_file_can_list_are_refused(tmp_path, name):
     picture(tmp_path / name / "a.png")
+    picture(tmp_path / name / "b.png")
     picture(tmp_path / "good" / "a.png")
     with pytest.raises(InputError, match="rename the folder"):
         list_folder(tmp_path)

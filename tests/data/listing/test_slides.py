@@ -52,6 +52,15 @@ def test_any_window_is_read_exactly(tmp_path, options):
     np.testing.assert_array_equal(slide.read(2, 3, 5, 20, 30), image[::4, ::4][3:23, 5:35])
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("µm", 1.0), ("nm", 1e3), ("mm", 1e-3), (None, 1.0)])
+def test_the_size_of_an_ome_slide_has_a_unit(tmp_path, unit, factor):
+    size = {f"PhysicalSize{axis}{end}": value for axis in "XY" for end, value in (("", 0.25 * factor), ("Unit", unit))}
+    metadata = {"axes": "YXS"} | {name: value for name, value in size.items() if value is not None}
+    image = RNG.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "s.ome.tif", image, tile=(64, 64), photometric="rgb", metadata=metadata)
+    assert Slide(tmp_path / "s.ome.tif").mpp == pytest.approx(0.25)
+
+
 def test_thumbnail_is_the_mean(tmp_path):
     image = RNG.integers(0, 256, (320, 480, 3), dtype=np.uint8)
     thumbnail, factor = Slide(write(tmp_path / "s.tif", image, levels=(1,))).thumbnail(16)

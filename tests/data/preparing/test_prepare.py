@@ -116,6 +116,16 @@ def test_few_bad_files_are_listed_and_many_are_an_error(tmp_path):
     ]
 
 
+def test_a_split_of_which_nothing_can_be_used_is_an_error(tmp_path):
+    images = random("float32", 20)
+    source = folder_of(tmp_path / "in" / "train", images)
+    images[0, 2, 2] = np.nan
+    folder_of(tmp_path / "in" / "test", images[:1])
+    with pytest.raises(InputError, match=r"000\.tif: holds 1 NaN.*'test' has no image left") as caught:
+        prepared(source.parent, tmp_path / "out", policy=Policy(max_rejected=0.1))
+    assert "\n" not in str(caught.value)
+
+
 def test_an_interrupted_preparation_leaves_nothing(tmp_path, monkeypatch):
     source = folder_of(tmp_path / "in", random("uint8"))
 

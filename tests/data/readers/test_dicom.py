@@ -1,5 +1,6 @@
 """DICOM: every value at its place in the world, one line for what is no volume, and nothing of a patient anywhere."""
 
+import io
 import logging
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxgan.commands import prepare_data
 from jaxgan.data.listing.collection import list_folder
@@ -22,6 +24,7 @@ Dataset, FileMetaDataset = pydicom.dataset.Dataset, pydicom.dataset.FileMetaData
 Sequence = pydicom.sequence.Sequence
 ExplicitVRLittleEndian, generate_uid = pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.generate_uid
 
+RNG = np.random.default_rng()
 SECRET = "GEHEIMNIS"
 MR = "1.2.840.10008.5.1.4.1.1.4"
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -50,6 +53,32 @@ def dataset(pixels, series="1.2.3", **fields):
     for name, value in fields.items():
         setattr(data, name, value)
     return data
+
+
+@pytest.mark.parametrize("meaning", ["RGB", "YBR_FULL"])
+def test_colours_are_converted_once(tmp_path, meaning):
+    colours = np.array([[[200, 60, 90], [10, 200, 30]]], np.uint8)
+    stored = colours
+    if meaning == "YBR_FULL":
+        stored = pydicom.pixels.convert_color_space(colours, "RGB", "YBR_FULL")
+    data = dataset(stored[..., 0], SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation=meaning)
+    data.PixelData = stored.tobytes()
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    (found,) = read_file(tmp_path / "a.dcm", 2)
+    np.testing.assert_allclose(found.pixels, colours, atol=1)
+
+
+def test_lossless_jpeg_2000_gives_its_colours(tmp_path):
+    colours = RNG.integers(0, 256, (16, 16, 3), np.uint8)
+    coded = io.BytesIO()
+    Image.fromarray(colours).save(coded, "jpeg2000", no_jp2=True, mct=1, irreversible=False)
+    data = dataset(colours[..., 0], SamplesPerPixel=3, PlanarConfiguration=0, PhotometricInterpretation="YBR_RCT")
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    data.PixelData = pydicom.encaps.encapsulate([coded.getvalue()])
+    data["PixelData"].is_undefined_length, data["PixelData"].VR = True, "OB"
+    data.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    (found,) = read_file(tmp_path / "a.dcm", 2)
+    np.testing.assert_array_equal(found.pixels, colours)
 
 
 def oblique():

@@ -7,10 +7,11 @@ import os
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jaxgan.data import readers
 from jaxgan.data.readers import read_file
@@ -118,6 +119,66 @@ def test_alpha_is_dropped_when_opaque_and_laid_on_white_otherwise(tmp_path, suff
     share = image[..., 3:] / 255
     assert mixed.composited
     np.testing.assert_allclose(mixed.pixels, image[..., :3] * share + 255 * (1 - share), atol=0.5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_associated_alpha_is_not_multiplied_again(tmp_path, dtype):
+    white = 255 if dtype == "uint8" else 1.0
+    colour, share = np.array([100, 50, 20]) * (white / 255), 0.5 if dtype == "float32" else 128 / 255
+    pixels = np.broadcast_to(np.array([*colour, share * white]), (4, 5, 4)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["ASSOCALPHA"])
+    (found,) = read_file(tmp_path / "a.tif", 2)
+    assert found.composited
+    np.testing.assert_allclose(found.pixels[0, 0], colour + white * (1 - share), atol=0.51 if white == 255 else 1e-6)
+
+
+def test_a_fourth_sample_that_is_not_called_alpha_is_a_channel(tmp_path):
+    pixels = random((4, 5, 4), "uint8")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["UNSPECIFIED"])
+    np.testing.assert_array_equal(one(tmp_path / "a.tif"), pixels)
+    pixels[..., 3] = 255
+    tifffile.imwrite(tmp_path / "b.tif", pixels, photometric="rgb", extrasamples=["UNSPECIFIED"])
+    np.testing.assert_array_equal(one(tmp_path / "b.tif"), pixels[..., :3])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["tif", "png8", "png16", "png16 colour"])
+def test_pictures_are_turned_upright_in_every_format(tmp_path, kind, orientation):
+    pixels = random((3, 5, 3) if kind == "png16 colour" else (3, 5), "uint16" if "16" in kind else "uint8")
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    # Pillow's own turning of a picture whose pixels are numbered says where each of them goes.
+    numbered = Image.fromarray(np.arange(15, dtype=np.int32).reshape(3, 5))
+    numbered.getexif()[0x0112] = orientation
+    order = np.asarray(ImageOps.exif_transpose(numbered))
+    path = tmp_path / f"a.{kind[:3]}"
+    if kind == "tif":
+        tifffile.imwrite(path, pixels, extratags=[(274, "H", 1, orientation, True)])
+    elif kind == "png16 colour":
+        path.write_bytes(with_exif(imagecodecs.png_encode(pixels), tags.tobytes()))
+    else:
+        Image.fromarray(pixels).save(path, exif=tags)
+    expected = pixels.reshape(15, -1)[order.ravel()].reshape(*order.shape, -1)
+    np.testing.assert_array_equal(one(path), expected)
+
+
+def with_exif(png: bytes, exif: bytes) -> bytes:
+    """A PNG with the chunk eXIf, right behind its header."""
+    body = b"eXIf" + exif.removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:33] + chunk + png[33:]
+
+
+def test_a_larger_picture_behind_the_first_is_not_left_out_unsaid(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for side in (8, 16, 4):
+            file.write(random((side, side), "uint8"))
+    with pytest.raises(InputError, match=r"a.tif: holds a larger image \(16x16\) than its first \(8x8\)"):
+        one(tmp_path / "a.tif")
+    with tifffile.TiffWriter(tmp_path / "b.tif") as file:
+        for side in (16, 8):
+            file.write(random((side, side), "uint8"))
+    assert one(tmp_path / "b.tif").shape == (16, 16, 1)
 
 
 def test_stack_is_a_volume_and_an_error_for_images(tmp_path):
