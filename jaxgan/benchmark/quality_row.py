@@ -26,6 +26,7 @@ from jaxgan.data.dataset import Dataset
 from jaxgan.data.open import open_data
 from jaxgan.evaluation import Evaluator
 from jaxgan.evaluation.registry import METRICS
+from jaxgan.evaluation.sources import seed_of_chunk
 from jaxgan.files import atomic_files, write_json
 from jaxgan.inference.trained_model import generate_samples, load_trained_model
 from jaxgan.pictures import write_grid
@@ -115,13 +116,16 @@ def sample(folder: Path, count: int, seed: int, trained_on: Dataset) -> tuple[np
 
 
 def in_order(samples: np.ndarray) -> Callable[..., np.ndarray]:
-    """Samples that are there already as the generator that an `Evaluator` with seed 0 asks for chunk after chunk.
+    """Samples that are there already as the generator that an `Evaluator` with seed 0 asks for, chunk by chunk.
 
     Args:
       samples: `[N, *S, C]`; the last chunk is filled up with the first ones, and the evaluator drops what is too much.
     """
 
-    def chunk(count: int, number: int, labels: np.ndarray | None = None) -> np.ndarray:
+    numbers = {seed_of_chunk(0, number): number for number in range(len(samples))}
+
+    def chunk(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+        number = numbers[seed]
         return np.take(samples, np.arange(number * count, (number + 1) * count), axis=0, mode="wrap")
 
     return chunk

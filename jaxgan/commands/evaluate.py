@@ -200,4 +200,7 @@ def _obstacle(name: str, task: Task) -> str | None:
         return "needs the critic of a run: give --checkpoint RUN"
     if metric.critic and task.heldout is None and task.training is None:
         return "needs images that were not trained on: give --heldout DIR"
+    if metric.critic and task.conditional and task.heldout is not None and not task.heldout.class_names:
+        # Scored with a wrong class they would look strange to the critic, and the run overfitted.
+        return "asks a critic that takes classes: give --heldout images in folders of their classes"
     return None

@@ -98,6 +98,11 @@ def dataset_source(dataset: Dataset, limit: int) -> Source:
     return Source(batches, at, dataset.scaling, dataset.class_names, identity, named, dataset.spacing)
 
 
+def seed_of_chunk(seed: int, number: int) -> int:
+    """The seed, below 2^31, of one chunk of the samples of a generator: no two of them share latents."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+
+
 def generator_source(
     generate: Callable[[int, int, np.ndarray | None], np.ndarray],
     count: int,
@@ -111,7 +116,7 @@ def generator_source(
       generate: `generate(n, seed, labels [n] or None) -> [n, *shape]` in [-1, 1].
       count: how many samples a pass has.
       shape: of one sample.
-      seed: each chunk takes its own, from this one on.
+      seed: each chunk takes its own, see `seed_of_chunk`.
       labels: `[count]` for a conditional generator.
     """
     size = min(_chunk(shape), 256, count)
@@ -119,7 +124,7 @@ def generator_source(
     def chunk(number: int) -> np.ndarray:
         # Every chunk is full, so that the generator is compiled once; what is too much of the last is dropped.
         chosen = None if labels is None else np.resize(labels[number * size : (number + 1) * size], size)
-        made = generate(size, seed + number, chosen)[: count - number * size]
+        made = generate(size, seed_of_chunk(seed, number), chosen)[: count - number * size]
         return np.clip(made, -1.0, 1.0)
 
     def batches():

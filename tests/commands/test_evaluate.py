@@ -73,6 +73,13 @@ def test_two_folders_give_json_figures_and_a_table(tmp_path, capsys):
         run.evaluate_command(args)
 
 
+@pytest.mark.parametrize(("conditional", "names", "measured"), [(True, (), 0), (True, ("a",), 1), (False, (), 1)])
+def test_a_critic_that_takes_classes_wants_those_of_held_out_images(conditional, names, measured):
+    held_out = types.SimpleNamespace(class_names=names)
+    task = types.SimpleNamespace(real=held_out, critic=abs, conditional=conditional, heldout=held_out, training=None)
+    assert (run._obstacle("critic_membership", task) is None) == measured
+
+
 def test_held_out_images_and_intervals(tmp_path):
     images = pictures(60)
     real, fake = save(tmp_path / "a", images[:20]), save(tmp_path / "b", images[:20, :, ::-1])

@@ -11,13 +11,13 @@ from PIL import Image
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
-from jaxgan.evaluation import Evaluator, default_metrics, evaluate, higher_is_better, parse_metrics
+from jaxgan.evaluation import Evaluator, default_metrics, evaluate, gather, higher_is_better, parse_metrics
 from jaxgan.evaluation.gather import summarise
 from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import SLICES, Extractor, choose_extractor, planes_of
 from jaxgan.evaluation.networks.vgg import Conv3x3
 from jaxgan.evaluation.registry import reported_names
-from jaxgan.evaluation.sources import dataset_source, files_source
+from jaxgan.evaluation.sources import dataset_source, files_source, generator_source
 from jaxgan.evaluation.summary import Summary
 
 WIDTH = 6
@@ -132,10 +132,32 @@ def test_what_was_summarised_without_labels_is_not_taken_for_labelled(tmp_path):
     assert len(set(made)) == 3 and source.without_labels().fingerprint is None
 
 
+def test_other_seeds_are_other_samples():
+    def generate(count, seed, labels):
+        return np.random.default_rng(seed).uniform(-1, 1, (count, 2, 2, 1)).astype(np.float32)
+
+    sets = [{image.tobytes() for part in generator_source(generate, 700, (2, 2, 1), seed).batches() for image in part}
+            for seed in (0, 1, 2, 2**31 - 1)]  # fmt: skip
+    assert len(set().union(*sets)) == 4 * 700
+
+
+def test_numbers_of_features_say_of_how_many_samples_they_are(monkeypatch):
+    monkeypatch.setattr(gather, "MOST_FEATURES", 30)
+    result = evaluate([blobs(50)], [blobs(40)], ("prdc", "kid", "fid"), extractor=TOY)
+    counts = {name: (each.protocol["n_real"], each.protocol["n_generated"]) for name, each in result.metrics.items()}
+    assert counts["fd_toy"] == (50, 40) and {counts[name] for name in counts if name != "fd_toy"} == {(30, 30)}
+
+
+def test_copies_of_less_than_three_images_cannot_be_told():
+    result = evaluate([blobs(50)[:1]], [blobs(40)], ("nearest", "histogram"))
+    assert "three" in result.skipped["nearest"] and "histogram" in result.metrics
+
+
 def test_classes_of_folders_are_matched_by_name(tmp_path):
     for name, level in (("7", 70), ("3", 30)):
         (tmp_path / name).mkdir()
-        Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / name / "a.png")
+        for file in ("a.png", "b.png"):
+            Image.fromarray(np.full((8, 8), level, np.uint8)).save(tmp_path / name / file)
     source = files_source("--heldout", tmp_path, None)
     digits = source.with_classes(tuple("0123456789"))
     assert digits.class_names == tuple("0123456789")

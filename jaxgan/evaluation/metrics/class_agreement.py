@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxgan.evaluation.classification import stratified_split
@@ -13,8 +15,22 @@ HELD_OUT = 0.2
 FEWEST = 5
 
 
-def judge(real: Summary) -> tuple[Trained, float]:
-    """A classifier trained on four fifths of the reals, and its accuracy on the last fifth; made once for a set.
+class Judge(NamedTuple):
+    """A classifier trained on four fifths of the reals, and what it makes of the fifth that it has not seen.
+
+    Attributes:
+      classify: images to probabilities.
+      unseen: the classes that it gives the last fifth, `[n]`.
+      accuracy: the share of these that are right.
+    """
+
+    classify: Trained
+    unseen: np.ndarray
+    accuracy: float
+
+
+def judge(real: Summary) -> Judge:
+    """The judge of a set; made once.
 
     Raises:
       CannotMeasure: no classes, or a class of fewer than 5 samples.
@@ -28,8 +44,8 @@ def judge(real: Summary) -> tuple[Trained, float]:
             raise CannotMeasure(f"the real images need two classes or more, of {FEWEST} samples or more each")
         train, test = stratified_split(labels, HELD_OUT)
         trained = train_classifier(images[train], labels[train], int(classes.max()) + 1, updates=UPDATES)
-        accuracy = float(np.mean(trained(images[test]).argmax(axis=1) == labels[test]))
-        real.memo["judge"] = trained, accuracy
+        unseen = trained(images[test]).argmax(axis=1)
+        real.memo["judge"] = Judge(trained, unseen, float(np.mean(unseen == labels[test])))
     return real.memo["judge"]
 
 
@@ -37,13 +53,13 @@ def _measure(report: Report) -> None:
     asked = report.generated.arrays["sample_labels"]
     if (asked < 0).any():
         raise CannotMeasure("the classes of the generated images are not known")
-    trained, real = judge(report.real)
-    right = trained(report.generated.arrays["samples"]).argmax(axis=1) == asked
+    judged = judge(report.real)
+    right = judged.classify(report.generated.arrays["samples"]).argmax(axis=1) == asked
     per_class = {str(label): float(right[asked == label].mean()) for label in np.unique(asked)}
     report.add(
         "class_agreement",
         right.mean(),
-        {"real": real, "per_class": per_class},
+        {"real": judged.accuracy, "per_class": per_class},
         interval=report.bootstrap(lambda rows: right[rows].mean(), len(right)),
         judge="a small convolutional network, trained on 80% of the real images; the real value is of the other 20%",
         updates=UPDATES,

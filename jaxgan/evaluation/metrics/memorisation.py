@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan.evaluation.metric import Metric, Report, Value
+from jaxgan.evaluation.metric import CannotMeasure, Metric, Report, Value
 from jaxgan.evaluation.metrics.neighbours import centred, nearest
 
 SIDE = 32
@@ -96,6 +96,8 @@ def _measure(report: Report) -> None:
     spaces = {"pixels": ("pixels", "memorisation_pixels")}
     if "vectors" in report.training.arrays:
         spaces[report.network.name] = ("vectors", "memorisation_inception")
+    if len(report.training.arrays["pixels"]) < 3:
+        raise CannotMeasure("copies are told by the second nearest image: three training images are needed, or more")
     for space, (array, value) in spaces.items():
         found = memorisation(report.training.arrays[array], report.generated.arrays[array])
         report.copies[space] = found

@@ -124,6 +124,23 @@ def test_class_balance_is_the_chi_square_of_what_the_judge_sees(monkeypatch):
     assert sorted(one.details["counts"])[0] <= 2
 
 
+def test_class_balance_counts_reals_that_the_judge_has_not_seen(monkeypatch):
+    """What it knows by heart it counts right, and what is new to it wrong: fresh reals would have other shares."""
+
+    def by_heart(images, labels, classes, **options):
+        known = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+
+        def classify(images):
+            return np.eye(classes)[[known.get(np.asarray(image).tobytes(), 0) for image in images]]
+
+        return classify
+
+    monkeypatch.setattr(class_agreement, "train_classifier", by_heart)
+    real, fresh = patterns(100, (8, 8, 1)), patterns(100, (8, 8, 1), seed=1)
+    found = evaluate([real], [fresh[0]], ("class_balance",))
+    assert "one class alone" in found.skipped["class_balance"], "it knows none of either"
+
+
 def test_without_classes_it_says_so():
     real, fake = patterns(20, (8, 8, 1)), patterns(20, (8, 8, 1), seed=1)
     result = evaluate([real], [fake[0]], ("class_agreement", "histogram"))
