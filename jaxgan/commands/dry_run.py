@@ -45,7 +45,8 @@ def describe(
     if goal:
         stay_on_host()
     for _, batch_size in Timetable.of(config).layouts:
-        parallel.check_batch_size(batch_size, config.train.accumulate, goal.count if goal else None)
+        devices = goal.count if goal else None
+        parallel.check_batch_size(batch_size, config.train.accumulate, devices, config.critic.minibatch_std)
     num_classes, lines = (2 if config.data.labelled else 0), []
     if data_dir is not None:
         from jaxgan.data.open import open_data

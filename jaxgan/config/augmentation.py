@@ -158,11 +158,14 @@ class DiffAugmentation:
                 f" config.objective.loss={loss!r}: set adaptive=False and a probability, or loss=hinge"
             )
 
-    def warnings(self, reals: Augmentation) -> list[str]:
-        """Operations after which nothing tells how the data lay, unless `reals` says that they lie in every way."""
+    def warnings(self, reals: Augmentation, spatial_rank: int = 2) -> list[str]:
+        """Operations after which nothing tells how the data lay, unless `reals` says that they lie in every way.
+
+        Of volumes it cannot say so: `turn` has 24 turns for them, `rot90` the four about their first axis.
+        """
         if self.adaptive or self.probability < 1.0:
             return []
-        alike = {name for name, share in (("flip", reals.flip), ("turn", reals.rot90)) if share}
+        alike = {name for name, share in (("flip", reals.flip), ("turn", reals.rot90 * (spatial_rank == 2))) if share}
         return [
             f"config.diffaugment.policy={name} with probability=1: nothing tells the generator which way up the data"
             " are, so samples may come out turned; set 0.8 or less"

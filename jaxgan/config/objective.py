@@ -13,12 +13,14 @@ class ObjectiveConfig:
     """The game: adversarial loss, penalty on the critic's input gradient, weight clipping.
 
     `penalty="auto"` means "gp" for a Wasserstein loss without clipping, otherwise "none"; `n_critic=0` means 5 for a
-    Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work.
+    Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work, but for
+    "relativistic", which is warned of.
     `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
     `r1_weight` adds R1, on the reals, beside the penalty. `drift_weight` scales the mean square of the reals' scores in
     the critic's loss; `weight_clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's
-    cross-entropy, `perceptual_weight` the match of VGG16's moments in the generator's loss (0: off; needs the extra
-    `evaluation`).
+    cross-entropy: of reals in the critic's loss (Odena et al. 2017, arXiv:1610.09585, train it on fakes too), of fakes
+    in the generator's. `perceptual_weight` scales the match of VGG16's moments in the generator's loss (0: off; needs
+    the extra `evaluation`).
     """
 
     loss: str = "wgan"

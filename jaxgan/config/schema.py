@@ -222,6 +222,12 @@ class Config:
                 self.train.accumulate,
                 f"it must divide config.{name}={','.join(map(str, sizes))} (and a device's share of it)",
             )
+        require(
+            not self.objective.weight_clip or not self.critic.equalized,
+            "objective.weight_clip",
+            self.objective.weight_clip,
+            "clips parameters that equalized layers scale down further, to nothing: set config.critic.equalized=False",
+        )
         objective = self.objective.resolved()
         bounded = objective.penalty != "none" or objective.weight_clip or self.critic.spectral
         if objective.loss == "wgan" and not bounded:
@@ -241,10 +247,17 @@ class Config:
         )
         if grow:
             self.growing.check(self.data.size, (self.generator, self.critic))
+            # VGG16 halves a side twice before the features that are compared.
+            require(
+                self.growing.start_side >= 4 or not self.objective.perceptual_weight,
+                "growing.start_side",
+                self.growing.start_side,
+                "the perceptual loss needs images of 4 pixels a side: set 4, or config.objective.perceptual_weight=0",
+            )
 
     def warnings(self) -> list[str]:
         """Combinations that run but that the literature advises against, each with its reason."""
-        found = [*self.augment.warnings(), *self.diffaugment.warnings(self.augment)]
+        found = [*self.augment.warnings(), *self.diffaugment.warnings(self.augment, self.data.spatial_rank)]
         objective = self.objective.resolved()
         penalties = [name for name in (objective.penalty, "r1" * (objective.r1_weight > 0)) if name not in ("none", "")]
         if self.critic.norm == "batch" and penalties:
@@ -254,6 +267,22 @@ class Config:
             )
         if self.critic.norm == "batch" and objective.loss == "wgan" and objective.weight_clip:
             found.append("config.critic.norm=batch: weight clipping also clips the norm's scales to the clip value")
+        if objective.weight_clip and self.critic.spectral:
+            found.append(
+                "config.objective.weight_clip with config.critic.spectral=True bounds nothing: spectral norm divides"
+                " what was clipped by its size; use one of the two"
+            )
+        if objective.loss == "relativistic" and not penalties and not objective.weight_clip:
+            found.append(
+                "config.objective.loss=relativistic without a penalty need not converge (Huang et al. 2024): R3GAN has"
+                " config.objective.penalty=r1+r2 with penalty_weight=1 or so"
+            )
+        first = (1 - self.optimizer.beta2) ** -0.5
+        if self.optimizer.name == "rmsprop" and first > 10.1:  # 0.99, PyTorch's own, is no surprise.
+            found.append(
+                f"config.optimizer.beta2={self.optimizer.beta2} with rmsprop: its mean square begins at 0, so the first"
+                f" updates are up to {first:.0f} times the rate; 0.9 or 0.99 are usual"
+            )
         if not penalties and objective.penalty_interval > 1:
             found.append("config.objective.penalty_interval has no effect: config.objective.penalty is none")
         if self.growing != GrowingConfig() and not self.generator.grows:

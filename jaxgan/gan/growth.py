@@ -78,7 +78,8 @@ def sampler(module: nn.Module, stages: int) -> ApplyFn:
             images, stats = make_apply(module.clone(stage=stage))(params, stats, x, labels, train)
             return enlarged(images, stages - 1 - stage), stats
 
-        chosen = stats["growth"]["stage"].astype(jnp.int32)
+        # Rounded: means over devices and parts leave a whole number a little off.
+        chosen = jnp.round(stats["growth"]["stage"]).astype(jnp.int32)
         return jax.lax.switch(chosen, [partial(at, stage) for stage in range(stages)], params, stats)
 
     return apply

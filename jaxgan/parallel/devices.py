@@ -33,13 +33,14 @@ def device_count() -> int:
     return jax.device_count()
 
 
-def check_batch_size(batch_size: int, accumulate: int = 1, devices: int | None = None) -> None:
+def check_batch_size(batch_size: int, accumulate: int = 1, devices: int | None = None, group: int = 0) -> None:
     """Raises `InputError` unless the global batch divides by the number of devices, and each share into its parts.
 
     Args:
       batch_size: of all devices.
       accumulate: parts of a device's share.
       devices: how many; None: as many as the job has.
+      group: above 0, so many samples of a part are compared with each other (minibatch standard deviation).
     """
     devices = devices or device_count()
     if batch_size % (devices * accumulate) and not batch_size % devices:
@@ -51,6 +52,12 @@ def check_batch_size(batch_size: int, accumulate: int = 1, devices: int | None =
         lower = batch_size - batch_size % devices
         near = f"{lower} or {lower + devices}" if lower else str(devices)
         raise InputError(f"config.train.batch_size={batch_size} does not divide by the {devices} devices: use {near}")
+    part = batch_size // devices // accumulate
+    if group and part % group:
+        raise InputError(
+            f"config.critic.minibatch_std={group} does not divide the {part} samples that a device takes at a time"
+            f" (a batch of {batch_size} on {devices} devices in {accumulate} parts): choose a divisor of them"
+        )
 
 
 def _devices(count: int | None) -> list[jax.Device]:

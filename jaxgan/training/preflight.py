@@ -33,7 +33,7 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator |
     """
     settings = config.train
     for _, batch_size in Timetable.of(config).layouts:
-        parallel.check_batch_size(batch_size, settings.accumulate)
+        parallel.check_batch_size(batch_size, settings.accumulate, group=config.critic.minibatch_std)
     if tuple(dataset.shape) != config.data.shape:
         raise InputError(
             f"the data of {dataset.name} have shape {list(dataset.shape)} but the config asks for"
@@ -87,6 +87,28 @@ def _of_this_game(config: Config) -> list[str]:
     return [name for name, whether in logged.items() if whether]
 
 
+def _of_the_best(config: Config, dataset: Dataset) -> list[str]:
+    """What the best model and the end of the run are judged by."""
+    patience, metric, every = (
+        config.train.early_stopping_patience,
+        config.train.best_metric,
+        config.evaluate.every_images,
+    )
+    if metric in METRICS:
+        return [
+            f"config.train.best_metric={metric}: no training metric measures quality, and the lowest loss is often that"
+            " of the first epochs, whose model 'best' then is: sample with --step latest, or choose a metric of"
+            " config.evaluate.metrics"
+        ]
+    if metric and 0 < patience * dataset.size < 2 * every:
+        return [
+            f"config.train.early_stopping_patience={patience} epochs are {patience * dataset.size:,} images, and one"
+            f" evaluation comes every {every:,}: the first that is not better ends the run; give"
+            f" {-(-5 * every // dataset.size)} or more"
+        ]
+    return []
+
+
 def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
     """What runs, but seldom to anybody's joy."""
     found = []
@@ -117,6 +139,7 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
             f"config.evaluate.every_images={config.evaluate.every_images}: the whole run shows {shown:,} images, so"
             " nothing will be evaluated: lower it"
         )
+    found += _of_the_best(config, dataset)
     meant = _shown(load_config(preset), dataset) if preset else 0
     few = ""
     if shown < FEW_OF_PRESET * meant:

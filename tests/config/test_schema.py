@@ -190,3 +190,40 @@ def test_combinations_that_run_but_are_ill_advised_warn_with_the_reason():
     config = Config.from_dict({"growing": {"start_side": 7}})
     assert any("config.growing has no effect" in warning for warning in config.warnings())
     assert not Config().warnings()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"objective": {"loss": "relativistic"}}, "without a penalty"),
+        ({"objective": {"loss": "relativistic", "penalty": "r1+r2"}}, ""),
+        ({"objective": {"weight_clip": 0.01}, "critic": {"spectral": True}}, "bounds nothing"),
+        ({"optimizer": {"name": "rmsprop", "beta2": 0.999}}, "32 times the rate"),
+        ({"optimizer": {"name": "rmsprop", "beta2": 0.99}}, ""),
+        ({"augment": {"rot90": 0.75}, "diffaugment": {"policy": ["turn"]}}, ""),
+        (
+            {
+                "data": {"spatial_rank": 3, "size": 32},
+                "augment": {"rot90": 0.75},
+                "diffaugment": {"policy": ["turn"]},
+            },
+            "samples may come out turned",
+        ),
+    ],
+)
+def test_what_bounds_converges_or_turns_less_than_it_seems_is_warned_of(fields, words):
+    found = Config.from_dict(fields).warnings()
+    assert len(found) == bool(words) and all(words in each for each in found)
+
+
+def test_clipping_and_equalized_weights_exclude_each_other():
+    fields = {"objective": {"weight_clip": 0.01}, "critic": {"network": "resnet", "equalized": True}}
+    with pytest.raises(InputError, match=r"config.objective.weight_clip=0.01 .*config.critic.equalized=False"):
+        Config.from_dict(fields)
+
+
+def test_a_perceptual_loss_needs_four_pixels_in_the_first_stage():
+    networks = {name: {"network": "growing", "widths": [8] * 4} for name in ("generator", "critic")}
+    fields = {**networks, "data": {"size": 32}, "objective": {"perceptual_weight": 1.0}, "growing": {"start_side": 2}}
+    with pytest.raises(InputError, match=r"config.growing.start_side=2 .*4 pixels"):
+        Config.from_dict(fields)
