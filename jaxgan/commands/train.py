@@ -130,13 +130,15 @@ def _preview(config: Config, data_dir: str, path: Path) -> None:
     import numpy as np
 
     from jaxgan.data.open import open_data
+    from jaxgan.gan.stretch import STRETCHES
     from jaxgan.reporting.preview import preview
 
     if path.exists():
         raise InputError(f"--augment_preview {path} exists: give another file")
     dataset = open_data(config, data_dir)
     chosen = np.linspace(0, dataset.size - 1, min(4, dataset.size)).astype(int)
-    preview(
-        path, np.asarray(dataset.scaling.decode(dataset.read(chosen))), config.augment, config.diffaugment, config.seed
-    )
+    images = dataset.scaling.decode(dataset.read(chosen))
+    if stretch := STRETCHES.get(config.data.stretch):
+        images = stretch.forward(images)  # As it is augmented.
+    preview(path, np.asarray(images), config.augment, config.diffaugment, config.seed)
     print(path)

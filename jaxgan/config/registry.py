@@ -28,6 +28,7 @@ HOMES = {
     "SCHEDULES": "jaxgan.gan.optimizers",
     "SOURCES": "jaxgan.data.source",
     "POLICIES": "jaxgan.data.scaling",
+    "STRETCHES": "jaxgan.gan.stretch",
     "OPERATIONS": "jaxgan.augment.reals",
     "DIFFAUGMENTATIONS": "jaxgan.augment.diffaugment",
     "METRICS": "jaxgan.evaluation.registry",

@@ -29,6 +29,8 @@ class DataConfig:
     `split` is the one to train on, several joined by "+", or "all"; data that have but one call it "train".
     `holdout` is a share of raw data, or one of their splits, that is not trained on and with which evaluation compares;
     `group` is a regular expression that finds the subject in a file's name, so that no subject is on both sides.
+    `stretch` "sqrt" shows networks the square root of the values, above the lowest; samples are brought back, so that
+    nobody else sees it: for images that are dark nearly everywhere, as fluorescence is.
     `spacing` is that of raw volumes which are prepared on first use, in mm: a number, "auto" (one for the whole set, by
     which the largest volume fits) or "none" (each fitted by its voxels; then nothing that is generated claims mm).
     """
@@ -39,6 +41,7 @@ class DataConfig:
     labelled: bool = False
     balanced: bool = False
     scaling: str = "auto"
+    stretch: str = "none"
     normalise: str = "none"
     spacing: str = "auto"
     split: str = "train"
@@ -55,6 +58,7 @@ class DataConfig:
         require(bool(self.split), "data.split", self.split, "name a split, e.g. train")
         known("data.source", self.source, "SOURCES", "auto")
         known("data.scaling", self.scaling, "POLICIES", "auto")
+        known("data.stretch", self.stretch, "STRETCHES", "none")
         known("data.normalise", self.normalise, "NORMALISATIONS", "none")
         require(
             self.labelled or not self.balanced, "data.balanced", True, "needs labels: set config.data.labelled=True"

@@ -18,6 +18,7 @@ from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.growth import Growth, sampler
 from jaxgan.gan.optimizers import build_optimizer
 from jaxgan.gan.state import GANState, create_state, make_apply
+from jaxgan.gan.stretch import STRETCHES
 from jaxgan.models import PRECISIONS, build_critic, build_generator, couples_samples
 from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
@@ -82,6 +83,7 @@ def build_gan(
         auxiliary_weight=objective.auxiliary_weight,
         perceptual=None if features is None else partial(moment_matching, features),
         perceptual_weight=objective.perceptual_weight,
+        stretch=STRETCHES.get(config.data.stretch),
         symmetry=_symmetry(config),
         couples_samples=couples_samples(config),
         accumulate=config.train.accumulate,

@@ -11,6 +11,7 @@ import optax
 
 from jaxgan.gan.growth import Growth, Stage
 from jaxgan.gan.state import ApplyFn
+from jaxgan.gan.stretch import Stretch
 from jaxgan.objectives.losses import Loss
 from jaxgan.objectives.penalties import Penalty
 from jaxgan.objectives.perceptual import Perceptual
@@ -59,6 +60,7 @@ class GAN:
       auxiliary_weight: factor of the classifier's cross-entropy, where the critic gives logits.
       perceptual: `(real, fake, axis_name) -> scalar`, what the generator minimises beside the game, or None.
       perceptual_weight: its factor.
+      stretch: what is done to each real as it comes, or None; whoever samples the generator undoes it.
       symmetry: `(key, image [*S, C]) -> image`, applied to each real as it comes: what it does, the generator learns.
       augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
       couples_samples: whether the critic mixes the samples of a batch: then reals and fakes pass
@@ -91,6 +93,7 @@ class GAN:
     auxiliary_weight: float = 1.0
     perceptual: Perceptual | None = None
     perceptual_weight: float = 0.0
+    stretch: Stretch | None = None
     symmetry: Callable[[Array, Array], Array] | None = None
     augment: Augment | None = None
     couples_samples: bool = False

@@ -163,6 +163,8 @@ def train_step(
 
     def load(batch_ref: Tree) -> tuple[Array, Array | None]:
         images, labels = load_batch(data, batch_ref)
+        if gan.stretch is not None:
+            images = gan.stretch.forward(images)
         return images if gan.stage is None else gan.stage.shown(step, images), labels
 
     def body(state: GANState, update_and_ref: tuple[Array, Tree]) -> tuple[GANState, Metrics]:

@@ -133,6 +133,8 @@ def program(model: TrainedModel) -> export.Exported:
 
     def generate(latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
         samples = model.generator(params, stats, latents, labels, train=False)[0]
+        if model.stretch is not None:
+            samples = model.stretch.back(samples)
         return samples.astype(jnp.float32) * half + centre
 
     (count,) = export.symbolic_shape("n")

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan.errors import ArgumentError
 from jaxgan.gan.state import ApplyFn
+from jaxgan.gan.stretch import Stretch
 from jaxgan.processes.progress import counted
 
 Array = jax.Array
@@ -68,9 +69,12 @@ def batch_size_for(shape: tuple[int, ...]) -> int:
     return max(1, min(64, 2**19 // math.prod(shape[:-1])))
 
 
-@partial(jax.jit, static_argnums=0)
-def _generate(generator: ApplyFn, params: Tree, stats: Tree, z: Array, labels: Array | None) -> Array:
-    return generator(params, stats, z, labels, train=False)[0]
+@partial(jax.jit, static_argnums=(0, 1))
+def _generate(
+    generator: ApplyFn, stretch: Stretch | None, params: Tree, stats: Tree, z: Array, labels: Array | None
+) -> Array:
+    samples = generator(params, stats, z, labels, train=False)[0]
+    return samples if stretch is None else stretch.back(samples)
 
 
 def generate(
@@ -81,6 +85,7 @@ def generate(
     labels: np.ndarray | None = None,
     batch_size: int = 64,
     progress: bool = False,
+    stretch: Stretch | None = None,
 ) -> np.ndarray:
     """Samples of given latents, float32 `[N, *S, C]` in [-1, 1].
 
@@ -95,6 +100,7 @@ def generate(
       labels: int `[N]`, or None.
       batch_size: samples at a time.
       progress: shows progress on stderr.
+      stretch: of the values that it was trained on.
     """
     count = len(z)
     padding = -count % batch_size
@@ -106,5 +112,5 @@ def generate(
     for first in counted(starts, f"sampling {count}, {batch_size} at a time", len(starts), "batch", progress):
         batch = slice(first, first + batch_size)
         part = None if labels is None else labels[batch]
-        parts.append(np.asarray(_generate(generator, params, stats, z[batch], part)))
+        parts.append(np.asarray(_generate(generator, stretch, params, stats, z[batch], part)))
     return np.concatenate(parts)[:count]

@@ -20,6 +20,7 @@ from jaxgan.errors import ArgumentError, InputError
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.growth import Growth
 from jaxgan.gan.state import ApplyFn
+from jaxgan.gan.stretch import STRETCHES, Stretch
 from jaxgan.inference.exported import fill, is_export, read_export
 from jaxgan.inference.locations import locate
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
@@ -60,6 +61,11 @@ class TrainedModel:
     params: Any
     stats: Any
     critic: tuple[ApplyFn, Any, Any] | None
+
+    @property
+    def stretch(self) -> Stretch | None:
+        """What was done to the values that the networks were trained on; undone in samples."""
+        return STRETCHES.get(self.config.data.stretch)
 
 
 def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> TrainedModel:
@@ -219,12 +225,15 @@ def critic_scores(model: TrainedModel, images: np.ndarray, labels: np.ndarray | 
         # The last batch is filled up with the first images: a critic may compare the samples of a batch.
         rows = np.arange(start, start + size) % len(images)
         chosen = None if labels is None else labels[rows]
-        parts.append(np.asarray(_score(apply, params, stats, images[rows], chosen)))
+        parts.append(np.asarray(_score(apply, model.stretch, params, stats, images[rows], chosen)))
     return np.concatenate(parts)[: len(images)]
 
 
-@partial(jax.jit, static_argnums=0)
-def _score(critic: ApplyFn, params: Any, stats: Any, images: jax.Array, labels: jax.Array | None) -> jax.Array:
+@partial(jax.jit, static_argnums=(0, 1))
+def _score(
+    critic: ApplyFn, stretch: Stretch | None, params: Any, stats: Any, images: jax.Array, labels: jax.Array | None
+) -> jax.Array:
+    images = images if stretch is None else stretch.forward(images)
     (scores, _), _ = critic(params, stats, images, labels, train=False)
     return scores
 
@@ -305,4 +314,5 @@ def _check_seed(seed: int) -> None:
 
 def _samples(model: TrainedModel, z: jax.Array, labels: np.ndarray | None, progress: bool = False) -> np.ndarray:
     batch_size = batch_size_for(model.config.data.shape)
-    return generate(model.generator, model.params, model.stats, z, labels, batch_size, progress)
+    parts = model.generator, model.params, model.stats
+    return generate(*parts, z, labels, batch_size, progress, model.stretch)

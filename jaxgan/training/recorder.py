@@ -91,7 +91,7 @@ class RunRecorder:
 
             def make(count: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
                 z = latents(seed, count, self.run.gan.latent_dim)
-                return generate(self.run.gan.generator, *average, z, labels, batch_size)
+                return generate(self.run.gan.generator, *average, z, labels, batch_size, stretch=self.run.gan.stretch)
 
             count = self.run.evaluator.num_samples
             labels = self.run.dataset.drawn_labels(count, self.config.seed) if self.num_classes else None
@@ -208,7 +208,8 @@ class RunRecorder:
         count = self._shown
         z, labels = latents(self.config.seed, count, self.run.gan.latent_dim), self._labels(count)
         average = self._average(state)
-        make = partial(generate, self.run.gan.generator, *average, batch_size=batch_size_for(self.config.data.shape))
+        gan, size = self.run.gan, batch_size_for(self.config.data.shape)
+        make = partial(generate, gan.generator, *average, batch_size=size, stretch=gan.stretch)
         samples = make(z, labels)
         _write_array(sample_files.numbers_of(self.run.run_dir, step), samples[: self._kept])
         if last:
