@@ -201,7 +201,7 @@ class Config:
             self.critic.conditioning == "none" or self.data.labelled,
             "critic.conditioning",
             self.critic.conditioning,
-            "needs labelled data: set config.data.labelled=True",
+            "needs labelled data: set config.data.labelled=True, or config.critic.conditioning=none",
         )
         coupled = [name for name in ("generator", "critic") if getattr(self, name).norm == "batch"]
         require(

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One run on a TPU pod slice: starts the same command on every host. The workers find each other through JAX.
-#   TPU=my-pod ZONE=us-central2-b bash scripts/launch/tpu_pod.sh configs/mri64.py /data/mri /shared/runs/mri [flags ...]
-# jaxgan is installed on every host under ~/jaxgan (pip install -e '.[tpu]'); data and workdir are on storage that all
+#   TPU=my-pod ZONE=us-central2-b bash scripts/launch/tpu_pod.sh configs/mri64.py /data/mri /shared/runs/mri \
+#       --config.train.batch_size=64 [--config.any.field=value ...]
+# jaxgan is installed on every host in ~/jaxgan/.venv (.venv/bin/pip install -e '.[tpu]'); data and workdir are on storage that all
 # hosts see.
 set -euo pipefail
 if (($# < 3)) || [[ -z ${TPU:-} || -z ${ZONE:-} ]]; then

@@ -185,7 +185,7 @@ def to_storable(pixels: np.ndarray) -> np.ndarray:
         finite = np.isfinite(pixels)
         if not finite.all():
             raise InputError(
-                f"holds {int((~finite).sum())} NaN or infinite values; mend or remove it, or mask NaN by --nodata nan"
+                f"holds {int((~finite).sum())} NaN or infinite values; mend or remove it, or prepare with --nodata nan"
             )
         with np.errstate(over="ignore"):
             stored = pixels.astype(np.float32)
