@@ -231,7 +231,7 @@ class Report:
         made_by: dict[str, Any] = {"dtype": "float32"}
         if record.elsewhere:
             made_by = self.network.protocol(len(self.real.shape) - 1)
-        if "features" in self._metric.needs:  # of large sets a part is kept
+        if "features" in self._metric.needs and "moments" not in self._metric.needs:  # of large sets a part is kept
             for count, summary in (("n_real", self.real), ("n_generated", self.generated)):
                 made_by[count] = len(summary.arrays["features"])
         if interval is not None:

@@ -32,6 +32,7 @@ FIELDS = {
     "SCHEDULES": "optimizer.schedule",
     "SOURCES": "data.source",
     "POLICIES": "data.scaling",
+    "STRETCHES": "data.stretch",
     "NORMALISATIONS": "data.normalise",
     "METRICS": "evaluate.metrics",
     "DIFFAUGMENTATIONS": "diffaugment.policy",

@@ -166,7 +166,7 @@ def test_classes_of_folders_are_matched_by_name(tmp_path):
         np.testing.assert_allclose(levels, 10 * labels, atol=1e-3)
     assert source.with_classes(("3", "7")) is source
     (without,) = source.with_classes(("three", "seven")).batches()
-    assert without.shape == (2, 8, 8, 1)
+    assert without.shape == (4, 8, 8, 1)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "npy"])

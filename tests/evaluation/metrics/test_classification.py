@@ -137,7 +137,7 @@ def test_class_balance_counts_reals_that_the_judge_has_not_seen(monkeypatch):
 
     monkeypatch.setattr(class_agreement, "train_classifier", by_heart)
     real, fresh = patterns(100, (8, 8, 1)), patterns(100, (8, 8, 1), seed=1)
-    found = evaluate([real], [fresh[0]], ("class_balance",))
+    found = evaluate([real], [fresh[0]], ("class_balance", "histogram"))
     assert "one class alone" in found.skipped["class_balance"], "it knows none of either"
 
 
