@@ -4,11 +4,11 @@
 #   bash scripts/test.sh --all               slow and parity too (installs PyTorch, which parity compares with)
 #   bash scripts/test.sh --faults            the long matrix of injected faults and what promises bits, compiled as users do
 #   bash scripts/test.sh --accelerators      only what compiles for GPUs and TPUs, without one (installs their compilers)
-#   bash scripts/test.sh --extras            what needs the heavy libraries of the extras (installs them, 2 GB), and the longest pages of docs/
+#   bash scripts/test.sh --extras            what needs the heavy libraries of the extras (installs them, 2 GB), and what takes minutes
 #   bash scripts/test.sh tests/gan           only some tests; further arguments go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
-marks="not slow and not parity and not faults"
+marks="not slow and not parity and not faults and not nightly"
 extras=test
 parity=
 if [ "${1:-}" = --all ]; then

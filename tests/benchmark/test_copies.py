@@ -25,7 +25,7 @@ def test_draws_have_no_image_in_common():
         draw(digits(), 2500, seed=0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_fresh_digits_raise_no_more_than_5_false_alarms_in_100():
     found = false_alarms(digits(), count=150)
     assert np.mean(found["privacy_copies"]) <= 0.05 and np.mean(found["nearest"]) <= 0.05

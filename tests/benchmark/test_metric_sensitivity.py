@@ -8,7 +8,7 @@ from jaxgan.evaluation import choose_extractor
 from jaxgan.evaluation.metrics import swd
 
 # Features of VGG16 of eight times 256 images.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 METRICS = ("fid", "kid", "prdc", "swd", "spectrum", "histogram", "nearest")
 # What at least doubles, and what falls by at least 5 points.

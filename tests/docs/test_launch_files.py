@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from jaxgan.commands.main import parser_of
+from jaxgan.config.overrides import override
+from jaxgan.config.presets import load_config
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -57,7 +59,8 @@ def test_the_jobset_is_what_kubernetes_takes():
     (container,) = pods["template"]["spec"]["containers"]
     assert container["command"][:2] == ["jaxgan", "train"]
     _, left = parser_of("train").parse_known_args(container["command"][2:])
-    assert not left
+    gpus = container["resources"]["limits"]["nvidia.com/gpu"] * pods["completions"]
+    assert override(load_config("panda256"), left).train.batch_size % gpus == 0
     # The name under which the first pod is found: JOBSET-JOB-0-0.JOBSET, at the port that is open.
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     address = f"{jobset['metadata']['name']}-{job['name']}-0-0.{jobset['metadata']['name']}"

@@ -43,7 +43,7 @@ def forward(params, x):
     return x @ params[-1]["w"] + params[-1]["b"][None]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("loss", "penalty", "weight", "n_critic"), [("wgan", "gp", 0.1, 3), ("relativistic", "r1+r2", 0.02, 1)]
 )
