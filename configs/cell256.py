@@ -9,6 +9,8 @@ integers of 8 bits by their range, other values from the set's minimum to its ma
 The critic has no norm: batch norm would couple the samples that the penalty treats one by one
 (`--config.critic.norm=batch` works and warns; `layer` is the other good choice).
 
+Images that are dark nearly everywhere, as fluorescence is: `--config.data.stretch=sqrt` (docs/quality.md).
+
 Variants, chosen after a colon: the default (the lean generator, one critic update an iteration, and what moves without
 changing a value on reals and fakes alike), `source` (transposed convolutions, five critic updates, as the source of
 this system describes it) and `small` (the default at 64x64; 2 CPU cores, about 15 minutes).

@@ -15,7 +15,8 @@ class NetworkConfig:
     """What the generator and the critic have in common.
 
     `network` is the kind of network, which says what `widths`, channels of its feature maps, it takes. `norm` is
-    between its layers; `spectral` divides every layer's weights by their largest singular value, whatever the norm.
+    between its layers: "none", "batch", "layer", "instance", "group" or "pixel". `spectral` divides every layer's
+    weights by their largest singular value, whatever the norm.
     Residual networks have more to choose from. `resample` doubles the side in the generator ("nearest", "bilinear",
     both followed by a convolution, or "transposed") and halves it in the critic ("average" after a convolution, or
     "strided"). On feature maps of the sides in `attention` all pixels look at each other. `equalized` keeps weights of
@@ -70,7 +71,10 @@ class NetworkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig(NetworkConfig):
-    """The generator: `widths` run from the coarsest feature map to the finest, one upsampling by 2 each."""
+    """The generator: `widths` run from the coarsest feature map to the finest, one upsampling by 2 each.
+
+    `network` is "dcgan", "lean", "resnet" or "growing". `latent_dim` is the length of the noise that becomes a sample.
+    """
 
     _SECTION, _NETWORKS = "generator", "GENERATORS"
 
@@ -90,7 +94,9 @@ class GeneratorConfig(NetworkConfig):
 class CriticConfig(NetworkConfig):
     """The critic: `widths` run from the finest feature map to the coarsest, one downsampling by 2 each.
 
-    `minibatch_std` above 0 shows groups of so many samples how much they differ (4 is usual; residual networks).
+    `network` is "dcgan", "resnet" or "growing". `conditioning` is how it takes labels: "none", "projection" (Miyato and
+    Koyama 2018) or an "auxiliary" classifier (Odena et al. 2017); the generator then takes them too. `minibatch_std`
+    above 0 shows groups of so many samples how much they differ (4 is usual; residual networks).
     """
 
     _SECTION, _NETWORKS = "critic", "CRITICS"

@@ -12,15 +12,15 @@ from jaxgan.errors import InputError
 class ObjectiveConfig:
     """The game: adversarial loss, penalty on the critic's input gradient, weight clipping.
 
-    `penalty="auto"` means "gp" for a Wasserstein loss without clipping, otherwise "none"; `n_critic=0` means 5 for a
-    Wasserstein loss, otherwise 1. So switching the loss alone gives a game that is known to work, but for
-    "relativistic", which is warned of.
-    `penalty_interval` k applies the penalty at every k-th critic update, k times as strong (lazy regularisation).
-    `r1_weight` adds R1, on the reals, beside the penalty. `drift_weight` scales the mean square of the reals' scores in
-    the critic's loss; `weight_clip` 0 means no weight clipping. `auxiliary_weight` scales the auxiliary classifier's
-    cross-entropy: of reals in the critic's loss (Odena et al. 2017, arXiv:1610.09585, train it on fakes too), of fakes
-    in the generator's. `perceptual_weight` scales the match of VGG16's moments in the generator's loss (0: off; needs
-    the extra `evaluation`).
+    `loss` is "wgan", "non_saturating", "saturating", "hinge", "lsgan" or "relativistic". `penalty` is "gp" (WGAN-GP),
+    "lp", "r1", "r2", "r1+r2", "dragan" or "none". `penalty="auto"` means "gp" for a Wasserstein loss without clipping,
+    otherwise "none"; `n_critic=0` means 5 for a Wasserstein loss, otherwise 1. So switching the loss alone gives a game
+    that is known to work, but for "relativistic", which is warned of. `penalty_interval` k applies the penalty at every
+    k-th critic update, k times as strong (lazy regularisation). `r1_weight` adds R1, on the reals, beside the penalty.
+    `drift_weight` scales the mean square of the reals' scores in the critic's loss; `weight_clip` 0 means no weight
+    clipping. `auxiliary_weight` scales the auxiliary classifier's cross-entropy: of reals in the critic's loss (Odena
+    et al. 2017, arXiv:1610.09585, train it on fakes too), of fakes in the generator's. `perceptual_weight` scales the
+    match of VGG16's moments in the generator's loss (0: off; needs the extra `evaluation`).
     """
 
     loss: str = "wgan"
@@ -71,8 +71,9 @@ class ObjectiveConfig:
 class OptimizerConfig:
     """Optimizer of both networks. `critic_lr` 0 means the generator's `lr`; `grad_clip_norm` 0 means no clipping.
 
-    `beta1` is the momentum of sgd; `beta2` is rmsprop's decay. The schedules fall from the full rate, reached after
-    `warmup_iterations`, to 0 at the last iteration.
+    `name` is "adam", "adamw", "rmsprop" or "sgd"; `beta1` is the momentum of sgd, `beta2` rmsprop's decay. `schedule`
+    is "constant", "linear" or "cosine": the latter fall from the full rate, reached after `warmup_iterations`, to 0 at
+    the last iteration.
     """
 
     name: str = "adam"

@@ -22,15 +22,17 @@ from jaxgan.errors import InputError
 class DataConfig:
     """What the images are and how they reach the device.
 
-    `size`, `spatial_rank` and `channels` give the sample shape `(size,) * spatial_rank + (channels,)`.
-    `source` "auto" keeps the set on every device when it fits into `resident_budget_gib`, else spreads it over the
-    devices when a device's part fits, else streams it from disk; all three give the same training bit for bit.
-    `balanced` draws every class equally often, whatever its share of the data.
-    `split` is the one to train on, several joined by "+", or "all"; data that have but one call it "train".
-    `holdout` is a share of raw data, or one of their splits, that is not trained on and with which evaluation compares;
-    `group` is a regular expression that finds the subject in a file's name, so that no subject is on both sides.
-    `stretch` "sqrt" shows networks the square root of the values, above the lowest; samples are brought back, so that
-    nobody else sees it: for images that are dark nearly everywhere, as fluorescence is.
+    `size`, `spatial_rank` and `channels` give the sample shape `(size,) * spatial_rank + (channels,)`. `scaling` maps
+    stored values to [-1, 1] by the "range" of their integer type, by "minmax" or by a "percentile" of the whole set, or
+    between "fixed" values (docs/data.md); "auto" takes what the data were prepared with. `normalise` "percentile"
+    scales each MRI volume by itself; "none" none. `source` "auto" keeps the set on every device when it fits into
+    `resident_budget_gib` ("resident"), else spreads it over the devices when a device's part fits ("sharded"), else
+    reads it from disk ("streaming"); all three give the same training bit for bit. `balanced` draws every class equally
+    often, whatever its share of the data. `split` is the one to train on, several joined by "+", or "all"; data that
+    have but one call it "train". `holdout` is a share of raw data, or one of their splits, that is not trained on and
+    with which evaluation compares; `group` is a regular expression that finds the subject in a file's name, so that no
+    subject is on both sides. `stretch` "sqrt" shows networks the square root of the values, above the lowest; samples
+    are brought back, so that nobody else sees it: for images that are dark nearly everywhere, as fluorescence is.
     `spacing` is that of raw volumes which are prepared on first use, in mm: a number, "auto" (one for the whole set, by
     which the largest volume fits) or "none" (each fitted by its voxels; then nothing that is generated claims mm).
     """
@@ -73,21 +75,21 @@ class DataConfig:
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The run. An iteration is n_critic critic updates and one generator update; `batch_size` counts all devices;
-    `accumulate` parts of a device's share of it go through the networks one after another, to save memory.
-    `reduce_dtype` "bfloat16" halves what gradients weigh on their way between devices, by rounding them there; the
-    optimizer works in float32 (docs/scaling.md).
+    `accumulate` parts of a device's share of it go through the networks one after another, to save memory. `precision`
+    "bfloat16" multiplies, and on accelerators keeps activations, in it; parameters, losses and penalties stay
+    "float32". `reduce_dtype` "bfloat16" halves what gradients weigh on their way between devices, by rounding them
+    there; the optimizer works in float32 (docs/scaling.md).
 
-    `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals
-    shown to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all.
-    `best_metric` is a training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated;
-    without one the latest checkpoint is the best. `early_stopping_patience` counts epochs without a better value of it
-    (0: never stops early).
-    `steps_per_call` 0 runs as many iterations a dispatch as take ten seconds (at most 32; on CPU 8).
+    `iterations` above 0 overrides `epochs`; both count from the beginning of the run. An epoch is as many reals shown
+    to the critic as the dataset has. Intervals of 0 are off. `keep_checkpoints` 0 keeps all. `best_metric` is a
+    training metric, judged by its mean over each epoch, or an evaluated one, judged when evaluated; without one the
+    latest checkpoint is the best. `early_stopping_patience` counts epochs without a better value of it (0: never stops
+    early). `steps_per_call` 0 runs as many iterations a dispatch as take ten seconds (at most 32; on CPU 8).
     `ema_halflife_images` counts generated images; `ema_rampup` shortens it early, to that share of the run so far.
-    `checkpoint_every_minutes` counts the first process's time since the last checkpoint.
-    `on_nan`: a loss or gradient that is not finite ends the run ("stop"), or sends it back ("rollback") to its last
-    checkpoint that was due, or the best, else to its beginning, with other latents and with learning rates times
-    `rollback_lr_factor`, at most `max_rollbacks` times.
+    `checkpoint_every_minutes` counts the first process's time since the last checkpoint. `on_nan`: a loss or gradient
+    that is not finite ends the run ("stop"), or sends it back ("rollback") to its last checkpoint that was due, or the
+    best, else to its beginning, with other latents and with learning rates times `rollback_lr_factor`, at most
+    `max_rollbacks` times.
     """
 
     batch_size: int = 64

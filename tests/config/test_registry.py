@@ -11,6 +11,7 @@ import pytest
 
 from jaxgan.config import Config
 from jaxgan.config.augmentation import Augmentation
+from jaxgan.config.fields import sections
 from jaxgan.config.registry import HOMES, registry
 from jaxgan.errors import InputError
 from jaxgan.objectives.losses import LOSSES, Loss
@@ -161,6 +162,15 @@ def test_every_operation_on_reals_has_its_probability_in_the_config():
     off = {field.name for field in dataclasses.fields(Augmentation) if field.default == 0.0}
     assert off == registry("OPERATIONS").keys()
     assert Augmentation(**dict.fromkeys(off, 0.5)).active == tuple(registry("OPERATIONS"))
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - {"METRICS", "DIFFAUGMENTATIONS"}))
+def test_help_names_every_choice(name):
+    """Those of metrics and of augmentation are listed elsewhere."""
+    section = FIELDS[name].partition(".")[0]
+    (prose,) = (each.prose for each in sections() if each.name == section)
+    ours = [key for key, value in registry(name).items() if key not in ("cramped", "means")]
+    assert [key for key in ours if f'"{key}"' not in prose] == []
 
 
 def test_every_registry_has_a_test():
