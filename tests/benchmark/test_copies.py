@@ -7,7 +7,7 @@ from jaxgan.benchmark.copies import SPOILT, draw, false_alarms, planted
 from jaxgan.data.demo import digits
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_spoilt_copy_is_flagged_and_fresh_digits_are_not():
     _, _, *rows = [line.strip("| ").split(" | ") for line in planted(digits(), count=60).splitlines()]
     assert [row[0] for row in rows] == [*SPOILT, "none of them: fresh"]
