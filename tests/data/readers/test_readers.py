@@ -162,6 +162,13 @@ def test_pictures_are_turned_upright_in_every_format(tmp_path, kind, orientation
     np.testing.assert_array_equal(one(path), expected)
 
 
+def test_a_turned_picture_has_its_pixel_sizes_turned(tmp_path):
+    turned = {"extratags": [(274, "H", 1, 6, True)], "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.tif", random((3, 5), "uint8"), resolution=(10_000, 5_000), **turned)  # x, y
+    (found,) = read_file(tmp_path / "a.tif", 2)
+    assert found.pixels.shape == (5, 3, 1) and found.spacing == pytest.approx((1e-3, 2e-3))
+
+
 def with_exif(png: bytes, exif: bytes) -> bytes:
     """A PNG with the chunk eXIf, right behind its header."""
     body = b"eXIf" + exif.removeprefix(b"Exif\0\0")
