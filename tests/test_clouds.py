@@ -17,7 +17,8 @@ from jaxgan.data.open import open_dataset
 from jaxgan.errors import InputError
 from jaxgan.processes import ending
 from jaxgan.runs import lease, mirror, upload
-from jaxgan.runs.checkpoint import Checkpoints, set_aside
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.checkpoint_folder import set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.runs.mirror import mirrored
 from jaxgan.training import recorder

@@ -24,7 +24,8 @@ from jaxgan.gan.stretch import STRETCHES, Stretch
 from jaxgan.inference.exported import fill, is_export, read_export
 from jaxgan.inference.locations import locate
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
-from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
+from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, into_state
+from jaxgan.runs.checkpoint_folder import find
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jaxgan import parallel
 from jaxgan.config import Config
 from jaxgan.config.timetable import Timetable
 from jaxgan.errors import ArgumentError, InputError
-from jaxgan.runs.checkpoint import find, saved_steps, set_aside, split_path
+from jaxgan.runs.checkpoint_folder import find, saved_steps, set_aside, split_path
 from jaxgan.runs.metrics_log import FILE_NAME
 from jaxgan.training.best import BestTracker
 from jaxgan.training.origin import is_origin, read_origin

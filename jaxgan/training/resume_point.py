@@ -16,7 +16,8 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.errors import InputError
-from jaxgan.runs.checkpoint import FOLDER, Checkpoints, DamagedCheckpoint
+from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint
+from jaxgan.runs.checkpoint_folder import FOLDER
 
 # How long to look for a checkpoint that the main process sees: network storage may show a new folder late.
 _SECONDS_TO_SHOW = 30.0

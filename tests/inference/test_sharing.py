@@ -18,7 +18,7 @@ from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
 from jaxgan.inference import locations
 from jaxgan.inference.trained_model import critic_scores, generate_samples, load_trained_model
-from jaxgan.runs.checkpoint import find
+from jaxgan.runs.checkpoint_folder import find
 from jaxgan.training import recorder
 from jaxgan.training.loop import train
 

@@ -13,7 +13,8 @@ import pytest
 
 from jaxgan.errors import InputError
 from jaxgan.gan.state import GANState, NetState
-from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, find, into_state
+from jaxgan.runs.checkpoint import Checkpoints, DamagedCheckpoint, into_state
+from jaxgan.runs.checkpoint_folder import find
 
 
 def make_state(seed=0):

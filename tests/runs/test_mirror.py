@@ -11,7 +11,7 @@ import pytest
 from jaxgan import clouds
 from jaxgan.errors import InputError, Stopped
 from jaxgan.runs import lease, mirror, upload
-from jaxgan.runs.checkpoint import set_aside
+from jaxgan.runs.checkpoint_folder import set_aside
 from jaxgan.runs.mirror import mirrored
 from tests import test_clouds
 from tests.test_clouds import checkpoint, dying, failing, names_in, wait_until

@@ -15,7 +15,8 @@ from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
 from jaxgan.inference.trained_model import generate_interpolation, generate_samples, load_trained_model
 from jaxgan.runs import trackers
-from jaxgan.runs.checkpoint import Checkpoints, set_aside
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.checkpoint_folder import set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.training import loop as training
 from jaxgan.training.best import BestTracker

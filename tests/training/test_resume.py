@@ -16,7 +16,8 @@ import pytest
 from jaxgan import training as package
 from jaxgan.config import Config
 from jaxgan.errors import InputError, Stopped
-from jaxgan.runs.checkpoint import Checkpoints, saved_steps
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.checkpoint_folder import saved_steps
 from jaxgan.training import loop as training
 from jaxgan.training import recorder
 from jaxgan.training.resume import _count_alike, regular_checkpoints

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxgan.runs.checkpoint import saved_steps
+from jaxgan.runs.checkpoint_folder import saved_steps
 from jaxgan.training import loop as training
 from jaxgan.training.sample_files import numbers_of, picture_of, set_samples_aside
 from tests.training.test_loop import digits_like, make_config
