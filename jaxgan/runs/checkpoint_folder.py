@@ -1,4 +1,4 @@
-"""Where the checkpoints of a run lie, which there are, and what a path given by a user points at; none of them is opened here."""
+"""Where the checkpoints of a run lie, which there are, and what a path given by a user points at; none is opened."""
 
 from __future__ import annotations
 
