@@ -158,8 +158,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{folder.parent.name}, {folder.name} ...", flush=True)
         command = [sys.executable, "-m", "jaxgan.benchmark.quality_row", str(folder / "row.json")]
         with (folder / "log.txt").open("a") as log:
-            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
+            row = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                failure = row.wait()
+            except BaseException:  # A stop, which a keyboard sends to the row too: it saves what it has.
+                row.terminate()
+                row.wait()
+                raise
+        if failure:
             failed.append(folder)
             print(f"failed: see {folder / 'log.txt'}", file=sys.stderr)
     results = collect(output, folders)

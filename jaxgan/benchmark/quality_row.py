@@ -34,6 +34,7 @@ from jaxgan.training.loop import train
 from jaxgan.training.stop_signal import Interrupted
 
 RESULT, SAMPLES, SPENT = "result.json", "samples.npy", "spent.json"
+_ACCOUNT_EVERY = 5.0  # processor seconds
 
 
 def processor_seconds() -> float:
@@ -42,16 +43,29 @@ def processor_seconds() -> float:
 
 
 @contextmanager
-def ended_after(seconds: float) -> Iterator[None]:
-    """Ends the run inside as a scheduler would, by SIGTERM, once this process has used so many processor seconds.
+def ended_after(seconds: float, account: Path) -> Iterator[None]:
+    """Ends the run inside as a scheduler would, by SIGTERM, once `seconds` processor seconds are spent.
 
-    A thread looks at the clock: the kernel's timer of processor time was a seventh off on a busy machine.
+    A thread looks at the clock (the kernel's timer of processor time was a seventh off on a busy machine), and writes
+    down every some seconds what is spent: an attempt that is killed has used its share of the budget too.
+
+    Args:
+      seconds: the budget, with what earlier attempts used by `account`.
+      account: JSON file with what is spent, `{"seconds": ...}`.
     """
+    before = spent(account)
     over = threading.Event()
 
+    def write() -> None:
+        write_json(account, {"seconds": before + processor_seconds()})
+
     def watch() -> None:
+        written = 0.0
         while not over.wait(0.2):
-            if processor_seconds() >= seconds:
+            if processor_seconds() - written >= _ACCOUNT_EVERY:
+                written = processor_seconds()
+                write()
+            if before + processor_seconds() >= seconds:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -62,6 +76,12 @@ def ended_after(seconds: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        write()
+
+
+def spent(account: Path) -> float:
+    """Processor seconds that a row has used, by its file; 0 where there is none yet."""
+    return float(json.loads(account.read_text())["seconds"]) if account.exists() else 0.0
 
 
 def open_splits(
@@ -94,18 +114,18 @@ def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> 
       folder: of the row; the run lies in `run` below it.
       budget: processor seconds, those of earlier attempts included.
     """
-    spent = json.loads((folder / SPENT).read_text())["seconds"] if (folder / SPENT).exists() else 0.0
-    if spent < budget:
-        with ended_after(budget - spent):
+    account = folder / SPENT
+    if spent(account) < budget:
+        stopped = False
+        with ended_after(budget, account):
             try:
                 train(config, folder / "run", data_dir)
             except Interrupted:
-                if spent + processor_seconds() < budget:
-                    raise Interrupted("stopped before the budget was spent; the same command goes on") from None
-            finally:
-                write_json(folder / SPENT, {"seconds": spent + processor_seconds()})
+                stopped = True
+        if stopped and spent(account) < budget:
+            raise Interrupted("stopped before the budget was spent; the same command goes on")
     model = load_trained_model(folder / "run", "latest")
-    return {"step": model.step, "seconds": json.loads((folder / SPENT).read_text())["seconds"]}
+    return {"step": model.step, "seconds": spent(account)}
 
 
 def sample(folder: Path, count: int, seed: int, trained_on: Dataset) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,6 +1,10 @@
 """The quality table: rows are read, run within a budget and judged; results become a table and a picture."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -39,17 +43,28 @@ def test_a_row_is_a_preset_with_overrides_or_a_peer(preset):
 
 @pytest.mark.slow
 def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, capsys):
-    """Row b ends where its rate reaches 0, row a with the budget. Only what is missing is made again."""
+    """Row b ends where its rate reaches 0, row a with the budget, also when a signal came between. Only what is
+    missing is made again."""
     rng = np.random.default_rng(0)
     data = tmp_path / "set.npz"
     np.savez(data, **{f"{split}_images": rng.integers(0, 255, (40, 8, 8), np.uint8) for split in ("train", "test")})
     flags = ["--data", str(data), "--output", str(tmp_path / "out"), "--seeds", "1", "--processor_seconds", "20"]
     flags += ["--num_samples", "40", "--metrics", "swd,histogram", "--row", f"a = {preset}"]
     flags += ["--row", f"b = {preset} --config.optimizer.schedule=linear --config.train.iterations=3"]
-    assert quality.main(flags) == 0
     folder = tmp_path / "out" / "a" / "seed1"
-    spent = json.loads((folder / quality_row.SPENT).read_text())["seconds"]
-    assert spent >= 20
+    table = subprocess.Popen([sys.executable, "-m", "jaxgan.benchmark.quality", *flags], stderr=subprocess.PIPE)
+    while quality_row.spent(folder / quality_row.SPENT) < 10:
+        assert table.poll() is None
+        time.sleep(0.1)
+    table.terminate()
+    assert table.communicate(timeout=120)[0] is None and table.returncode
+    deadline = time.monotonic() + 60  # The row may outlive the table for a moment: it saves.
+    while not list((folder / "run" / "checkpoints").glob("[0-9]*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    first_part = quality_row.spent(folder / quality_row.SPENT)
+    assert 10 <= first_part < 20
+    assert quality.main(flags) == 0
+    assert 20 <= quality_row.spent(folder / quality_row.SPENT) < 20 + first_part
     of_b = tmp_path / "out" / "b" / "seed1" / quality_row.RESULT
     first = json.loads(of_b.read_text())
     assert first["facts"]["step"] == 3
@@ -67,6 +82,25 @@ def test_rows_run_within_their_budget_and_are_not_run_again(preset, tmp_path, ca
     assert not (tmp_path / "none").exists()
     with pytest.raises(InputError, match="another row"):
         quality.main([*flags, "--train_split", "test"])
+
+
+def test_a_killed_attempt_has_used_its_share_of_the_budget(tmp_path, monkeypatch):
+    """What is spent is written down meanwhile; an account of earlier attempts goes on; the end comes as SIGTERM."""
+    account = tmp_path / "spent.json"
+    account.write_text('{"seconds": 100.0}')
+    monkeypatch.setattr(quality_row, "_ACCOUNT_EVERY", 0.0)
+    clock = iter(range(1, 1000))
+    monkeypatch.setattr(quality_row, "processor_seconds", lambda: float(next(clock)))
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        with quality_row.ended_after(110.0, account):
+            while not came:
+                time.sleep(0.05)
+            assert 100 < quality_row.spent(account) <= 112, "written before the end of the block"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM] and quality_row.spent(account) >= 110
 
 
 def test_the_judge_prefers_samples_of_the_same_kind():
