@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from jaxgan.config.legacy import FIELDS
 from jaxgan.config.registry import registry
-from jaxgan.errors import InputError, way_out
+from jaxgan.errors import InputError, did_you_mean, way_out
 
 
 def plain(value: Any) -> Any:
@@ -43,12 +42,10 @@ def field_type(cls: type, name: str, path: str) -> Any:
     """The type of a dataclass's field; raises `InputError` with the present or the nearest name if it has none such."""
     names = [field.name for field in dataclasses.fields(cls)]
     if name not in names:
-        renamed = FIELDS.get(path.removeprefix("config."), {}).get(name)
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {path}.{near[0]}?" if near else f"known fields: {', '.join(names)}"
-        raise InputError(
-            f"{path}.{name} is not a config field: " + (f"it is {path}.{renamed} now" if renamed else hint)
-        )
+        if renamed := FIELDS.get(path.removeprefix("config."), {}).get(name):
+            raise InputError(f"{path}.{name} is not a config field: it is {path}.{renamed} now")
+        hint = did_you_mean(name, names).replace(" mean ", f" mean {path}.") or f": known fields: {', '.join(names)}"
+        raise InputError(f"{path}.{name} is not a config field{hint}")
     return typing.get_type_hints(cls)[name]
 
 

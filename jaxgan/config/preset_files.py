@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jaxgan.errors import ArgumentError, InputError
+from jaxgan.errors import ArgumentError, InputError, way_out
 
 # As setup.cfg installs them.
 _INSTALLED = "share/jaxgan/configs/"
@@ -33,13 +32,15 @@ def find_preset(spec: str) -> tuple[Path, str | None]:
     """The file that `--config` names, and its variant.
 
     Args:
-      spec: the name of a preset (`mnist`), or the path of a Python, JSON or YAML file; after a colon a variant. A path
-        such as `configs/mnist.py` also works from another folder, where there is no such file.
+      spec: the name of a preset (`mnist`), or the path of a Python, JSON or YAML file; after the last colon a variant.
+        A path such as `configs/mnist.py` also works from another folder, where there is no such file.
 
     Raises:
       InputError: there is no such preset or file.
     """
-    name, variant = (spec, "") if Path(spec).is_file() else spec.partition(":")[::2]
+    name, colon, variant = spec.rpartition(":")
+    if not colon or "/" in variant or Path(spec).is_file():  # A path may hold colons of its own.
+        name, variant = spec, ""
     if Path(name).suffix in (".py", ".json", ".yaml", ".yml") and Path(name).is_file():
         return Path(name), variant or None
     known = preset_files()
@@ -48,9 +49,9 @@ def find_preset(spec: str) -> tuple[Path, str | None]:
     stem = Path(name).stem
     if Path(name).parent.name == "configs" and Path(name).suffix == ".py" and stem in known:
         return known[stem], variant or None
-    near = difflib.get_close_matches(stem, known, n=1)
-    way_out = f"did you mean {near[0]}?" if near else f"give one of {', '.join(known)}, or a .py, .json or .yaml file"
-    raise ArgumentError("config", name, f": no such file or preset: {way_out}")
+    raise ArgumentError(
+        "config", name, f": no such file or preset: {way_out(stem, known)}, or give a .py, .json or .yaml file"
+    )
 
 
 def read_values(path: Path) -> dict[str, Any]:

@@ -170,7 +170,8 @@ class EvaluateConfig:
     inception_weights: str = ""
 
     def __post_init__(self):
-        positive("evaluate", self, "every_images", "num_samples")
+        positive("evaluate", self, "every_images")
+        require(self.num_samples > 1, "evaluate.num_samples", self.num_samples, "give 2 or more")
         at_most("evaluate", self, num_samples=1_000_000)
         for name in self.metrics:
             known("evaluate.metrics", name, "METRICS")
@@ -235,11 +236,11 @@ class Config:
             "clips parameters that equalized layers scale down further, to nothing: set config.critic.equalized=False",
         )
         objective = self.objective.resolved()
-        bounded = objective.penalty != "none" or objective.weight_clip or self.critic.spectral
-        if objective.loss == "wgan" and not bounded:
+        penalised = objective.penalty != "none" and objective.penalty_weight > 0
+        if objective.loss == "wgan" and not (penalised or objective.weight_clip or self.critic.spectral):
             raise InputError(
-                "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp,"
-                " config.objective.weight_clip=0.01 or config.critic.spectral=True"
+                "config.objective.loss='wgan' needs a bounded critic: set config.objective.penalty=gp with a"
+                " penalty_weight above 0, config.objective.weight_clip=0.01 or config.critic.spectral=True"
             )
 
     def _check_growing(self) -> None:

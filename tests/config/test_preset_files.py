@@ -81,6 +81,16 @@ def test_files_of_values_that_do_not_fit_are_one_line(name, text, part, tmp_path
     assert "\n" not in str(caught.value)
 
 
+def test_a_path_may_hold_colons(tmp_path):
+    folder = tmp_path / "run:1"
+    folder.mkdir()
+    (folder / "my.py").write_text((CONFIGS / "mnist.py").read_text())
+    assert load_config(f"{folder}/my.py:wgan_gp") == load_config("mnist:wgan_gp")
+    assert load_config(f"{folder}/my.py") == load_config("mnist")
+    with pytest.raises(InputError, match=r"run:1/none\.py: no such file"):
+        load_config(f"{folder}/none.py")
+
+
 def test_unknown_names_are_answered_with_the_nearest_or_all():
     with pytest.raises(InputError, match="did you mean mnist"):
         load_config("mnits")

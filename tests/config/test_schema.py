@@ -30,6 +30,8 @@ MNIST = str(Path(__file__).parents[2] / "configs" / "mnist.py")
         ({"objective": {"loss": "wgam"}}, "config.objective.loss='wgam'", "wgan"),
         ({"objective": {"weight_clip": 0.01, "penalty": "gp"}}, "config.objective.weight_clip", "choose one"),
         ({"objective": {"loss": "wgan", "penalty": "none"}}, "config.objective.loss", "penalty=gp"),
+        ({"objective": {"loss": "wgan", "penalty_weight": 0.0}}, "config.objective.loss", "penalty_weight above 0"),
+        ({"evaluate": {"num_samples": 1}}, "config.evaluate.num_samples=1", "2 or more"),
         ({"critic": {"widths": []}}, "config.critic.widths", "at least one"),
         ({"critic": {"widths": [4, 4, 4]}}, "config.critic.widths", "at most 2"),
         ({"generator": {"widths": [4, 0]}}, "config.generator.widths", "above 0"),
