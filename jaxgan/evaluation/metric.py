@@ -234,6 +234,8 @@ class Report:
         if "features" in self._metric.needs and "moments" not in self._metric.needs:  # of large sets a part is kept
             for count, summary in (("n_real", self.real), ("n_generated", self.generated)):
                 made_by[count] = len(summary.arrays["features"])
+        if self._metric.of_training and self.training is not self.real:
+            made_by |= {"n_real": self.training.count, "split": "train"}
         if interval is not None:
             protocol.setdefault("interval_by", f"95%, {self.resamples} bootstrap draws")
         self.metrics[name] = Measurement(float(number), details or {}, self._common | made_by | protocol, interval)

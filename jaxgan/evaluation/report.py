@@ -41,12 +41,14 @@ def table(evaluation: Evaluation) -> str:
     for name, values in evaluation.per_class.items():
         lines.append(f"class {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
     protocols = [m.protocol for m in evaluation.metrics.values()]
-    if protocols:
-        first = protocols[0]
-        lines.append(
-            f"protocol: {first['n_generated']} generated against {first['n_real']} real ({first['split']}),"
-            f" shape {'x'.join(map(str, first['shape']))}, jaxgan {first['jaxgan']}"
-        )
+    compared: dict[str, list[str]] = {}
+    for name, protocol in zip(evaluation.metrics, protocols, strict=True):
+        sets = "{n_generated} generated against {n_real} real ({split})".format(**protocol)
+        compared.setdefault(sets, []).append(name)
+    (shared, _), *others = compared.items()
+    shape = "x".join(map(str, protocols[0]["shape"]))
+    lines.append(f"protocol: {shared}, shape {shape}, jaxgan {protocols[0]['jaxgan']}")
+    lines += [f"protocol of {', '.join(names)}: {sets}" for sets, names in others]
     for protocol in protocols:
         if "weights_sha256" in protocol:
             lines.append(

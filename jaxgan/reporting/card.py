@@ -22,8 +22,10 @@ ASPECTS = {
     "utility": "Utility: does training on them help on real images?",
     "privacy": "Privacy: do they give training images away?",
 }
-# Of a measurement's protocol, what every number shares or nobody reads a card for.
-_COMMON = ("split", "shape", "jaxgan", "jax", "device", "dtype", "n_real", "n_generated", "interval_by")
+# Of a measurement's protocol, what stands below the tables once, for the first number and all that do not differ; what
+# every number shares or nobody reads a card for.
+_SETS = ("split", "n_real", "n_generated")
+_COMMON = ("shape", "jaxgan", "jax", "device", "dtype", "interval_by")
 _DETAILS_OF_EXTRACTOR = ("features", "resizer", "gray_policy", "quantisation", "slices")
 _COLUMNS = ("number", "value", "95% interval", "better", "judged", "protocol")
 
@@ -54,12 +56,17 @@ def judge(measurement: Mapping[str, Any]) -> str:
     return f"{word} (green: {side} {threshold:.3g}, {details['threshold_is']})"
 
 
-def _row(name: str, measurement: Mapping[str, Any]) -> tuple[str, ...]:
+def _first_protocol(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    return next(iter(record["metrics"].values()))["protocol"]
+
+
+def _row(name: str, measurement: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[str, ...]:
     value, interval, protocol = measurement["value"], measurement["interval"], measurement["protocol"]
     facts = [
         f"{key} {entry}"
         for key, entry in protocol.items()
         if key not in (*_COMMON, *_DETAILS_OF_EXTRACTOR, "weights_sha256")
+        and not (key in _SETS and entry == first.get(key))
     ]
     if "weights_sha256" in protocol:
         facts.append(f"weights {protocol['weights_sha256'][:12]}")
@@ -140,7 +147,8 @@ def _length(run_dir: Path) -> list[str]:
 
 def _measured(record: Mapping[str, Any]) -> Iterator[Section]:
     for aspect, title in ASPECTS.items():
-        rows = [_row(name, m) for name, m in record["metrics"].items() if m.get("aspect") == aspect]
+        first = _first_protocol(record)
+        rows = [_row(name, m, first) for name, m in record["metrics"].items() if m.get("aspect") == aspect]
         if rows:
             yield Section(title, (), (_COLUMNS, *rows))
         else:
@@ -148,11 +156,11 @@ def _measured(record: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _limits(record: Mapping[str, Any]) -> Section:
-    protocol = next(iter(record["metrics"].values()))["protocol"]
+    protocol = _first_protocol(record)
     lines = [
-        f"Every number is of {protocol['n_generated']:,} samples against {protocol['n_real']:,} real images"
-        f" ({protocol['split']}), on {protocol['device']} with jaxgan {protocol['jaxgan']}, and holds for these alone:"
-        " numbers with other protocols must not be compared with them."
+        f"Unless its row says otherwise, a number is of {protocol['n_generated']:,} samples against"
+        f" {protocol['n_real']:,} real images ({protocol['split']}); all are made on {protocol['device']} with jaxgan"
+        f" {protocol['jaxgan']} and hold for these alone: numbers with other protocols must not be compared with them."
     ]
     if record.get("truncation") is not None:
         lines.append(

@@ -83,9 +83,10 @@ def evaluation_tables(run: RunContents) -> dict[str, Any]:
                 "reading": found.get("reading", ""),
             }
         )
-    first: Mapping[str, Any] = next((found.get("protocol", {}) for found in record["metrics"].values()), {})
-    about = f"{first.get('n_generated', '?')} generated against {first.get('n_real', '?')} real samples"
-    about += f" ({first.get('split', 'all')})"
+    compared: dict[str, list[str]] = {}
+    for name, found in record["metrics"].items():
+        compared.setdefault(_sets(found["protocol"]), []).append(name)
+    (about, _), *others = compared.items()
     about += f", checkpoint of iteration {record['step']:,}" if isinstance(record.get("step"), int) else ""
     about += f", on {str(record.get('created', ''))[:16].replace('T', ' ')}" if record.get("created") else ""
     cut = record.get("truncation")
@@ -97,10 +98,16 @@ def evaluation_tables(run: RunContents) -> dict[str, Any]:
         "rows": rows,
         "class_columns": columns,
         "classes": [(name, [_number(values.get(column)) for column in columns]) for name, values in classes.items()],
-        "notes": [f"Not measured: {name}: {why}" for name, why in (record.get("skipped") or {}).items()]
+        "notes": [f"{', '.join(names)}: {sets}." for sets, names in others]
+        + [f"Not measured: {name}: {why}" for name, why in (record.get("skipped") or {}).items()]
         + [f"Beware: {text}" for text in record.get("warnings") or []],
         "protocol": json.dumps({n: found.get("protocol") for n, found in record["metrics"].items()}, indent=1),
     }
+
+
+def _sets(protocol: Mapping[str, Any]) -> str:
+    generated, real, split = (protocol.get(name, "?") for name in ("n_generated", "n_real", "split"))
+    return f"{generated} generated against {real} real samples ({split})"
 
 
 def _number(value: Any) -> str:

@@ -17,6 +17,7 @@ from jaxgan.evaluation.moments import moments_of
 from jaxgan.evaluation.networks.extractor import SLICES, Extractor, choose_extractor, planes_of
 from jaxgan.evaluation.networks.vgg import Conv3x3
 from jaxgan.evaluation.registry import reported_names
+from jaxgan.evaluation.report import table
 from jaxgan.evaluation.sources import dataset_source, files_source, generator_source
 from jaxgan.evaluation.summary import Summary
 
@@ -69,6 +70,15 @@ def test_every_number_has_its_protocol(real):
     assert result.metrics["histogram"].details["real_mean"] == pytest.approx(20 + 10 * real.mean(), abs=1e-2)
     assert not result.warnings
     json.dumps(result.values())
+
+
+def test_what_looks_at_training_images_says_so_in_its_protocol(real):
+    result = evaluate([real[:8]], [real[50:62]], ("swd", "nearest"), split="holdout", training_batches=[real[8:28]])
+    found = {name: (m.protocol["n_real"], m.protocol["split"]) for name, m in result.metrics.items()}
+    assert found == {"swd": (8, "holdout"), "memorisation_pixels": (20, "train")}
+    shown = table(result).splitlines()
+    assert "protocol of memorisation_pixels: 12 generated against 20 real (train)" in shown
+    assert any(line.startswith("protocol: 12 generated against 8 real (holdout), shape 16x16x1") for line in shown)
 
 
 def test_other_extractors_never_speak_of_fid(real):

@@ -90,6 +90,16 @@ def test_the_card_says_what_was_measured_and_what_was_not(tmp_path):
     assert utility.lines == ("Not measured.",)
 
 
+def test_a_row_says_where_it_compares_with_other_images(tmp_path):
+    record = {**RECORD, "metrics": {name: dict(m) for name, m in RECORD["metrics"].items()}}
+    record["metrics"]["privacy_copies"]["protocol"] = measurement(0)["protocol"] | {"n_real": 900, "split": "train"}
+    parts = {part.title.split(":")[0]: part for part in sections(record, tmp_path)}
+    protocols = {row[0]: row[-1] for title in ("Fidelity", "Privacy") for row in parts[title].table[1:]}
+    assert "n_real 900; split train" in protocols["privacy_copies"] and "n_generated" not in protocols["privacy_copies"]
+    assert "n_real" not in protocols["swd"] and "split" not in protocols["swd"]
+    assert parts["Limits"].lines[0].startswith("Unless its row says otherwise, a number is of 100 samples against 50")
+
+
 def test_a_record_without_facts_for_a_card_is_refused(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({name: RECORD[name] for name in RECORD if name != "card"}))
     with pytest.raises(InputError, match="--card"):

@@ -30,7 +30,8 @@ def data_of(page):
 def evaluation(folder, created="2026-01-02T03:04:05+00:00", value=65.8):
     protocol = {"n_generated": 1000, "n_real": 640, "split": "train", "extractor": "vgg16"}
     metric = {"value": value, "interval": [60.0, 70.0], "reading": "lower is nearer <b>", "protocol": protocol}
-    record = {"created": created, "step": 623, "metrics": {"fd_vgg16": metric, "swd": {"value": None, "protocol": {}}}}
+    other = {"value": None, "protocol": protocol | {"n_real": 80, "split": "holdout"}}
+    record = {"created": created, "step": 623, "metrics": {"fd_vgg16": metric, "swd": other}}
     record |= {"per_class": {"tumour": {"kd_vgg16": 0.5}}, "skipped": {"fid": "no weights"}, "warnings": ["few images"]}
     record["figures"] = {"nearest_pixels": "e_nearest_pixels.png", "histogram": "gone.png"}
     write_json(folder / "evaluation" / f"{created[:4]}.json", record)
@@ -51,6 +52,8 @@ def test_the_page_is_one_file_with_everything_that_the_run_has(make_run):
     assert "688 iterations, 34.4 epochs, 22,016 images." in page
     assert "65.8" in page and "99.9" not in page and "60 to 70" in page and "lower is nearer &lt;b&gt;" in page
     assert "tumour" in page and "no weights" in page and "few images" in page and "not finite" in page
+    assert "1000 generated against 640 real samples (train)" in page
+    assert "swd: 1000 generated against 80 real samples (holdout)." in page
     assert "nearest to a training image" in page and "gone.png" not in page
     assert "<strong>x</strong>" in page and "&lt;script&gt;" in page
     assert re.search(r'class="changed"><td>batch_size</td><td>7 .*was \d+', page)
