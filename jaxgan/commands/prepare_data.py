@@ -32,6 +32,7 @@ from jaxgan.data.preparing.prepared import find_prepared
 from jaxgan.data.preparing.seal import load_record
 from jaxgan.data.scaling import POLICIES
 from jaxgan.errors import InputError
+from jaxgan.files import check_targets
 
 KINDS = {
     "folder": "images in a folder, classes in sub-folders",
@@ -40,6 +41,7 @@ KINDS = {
     "volumes": "NIfTI, DICOM, npy or TIFF volumes in a folder, classes in sub-folders; or a BIDS dataset",
     "slides": "patches with tissue from whole-slide TIFF or SVS, or from Kaggle's PANDA archive, with its grades",
 }
+_NO_TABLE = "--label_column names a column of the table --labels, which is missing: give both"
 
 
 def parser() -> flags.ArgumentParser:
@@ -52,6 +54,7 @@ def parser() -> flags.ArgumentParser:
     check.add_argument("--data_dir", required=True, type=flags.path, help="folder of prepared datasets")
     check.add_argument("--name", help="one of them; default: all")
     check.add_argument("--preview", type=flags.path, help="file for the picture; default: preview.png in the dataset")
+    check.add_argument("--overwrite", action="store_true", help="let --preview replace a file")
     return own
 
 
@@ -77,7 +80,7 @@ def _add_flags(own: flags.ArgumentParser, kind: str) -> None:
     add("--scaling", choices=POLICIES, help="default: range for uint8, else minmax over the whole set")
     add("--low", type=flags.finite, help="value that becomes -1, with --scaling fixed")
     add("--high", type=flags.finite, help="value that becomes +1, with --scaling fixed")
-    add("--percentiles", type=flags.finite, nargs=2, default=(0.1, 99.9), help="with --scaling percentile")
+    add("--percentiles", type=flags.finite, nargs=2, help="with --scaling percentile (default: 0.1 99.9)")
     add(
         "--nodata",
         type=float,
@@ -85,7 +88,8 @@ def _add_flags(own: flags.ArgumentParser, kind: str) -> None:
     )
     add("--units", default="", help="what the values measure")
     add("--dtype", choices=DTYPES, help="stored type; default: that of the files")
-    add("--labelled", action="store_true", default=None, help="classes, or an error")
+    classes = own.add_mutually_exclusive_group().add_argument
+    classes("--labelled", action="store_true", default=None, help="classes, or an error")
     add("--quiet", action="store_true", help="no progress bar")
     if kind == "slides":
         add("--level", type=flags.whole(0, 100), help="pyramid level, 0 the finest; default 0")
@@ -97,12 +101,12 @@ def _add_flags(own: flags.ArgumentParser, kind: str) -> None:
         add("--fit", choices=FITS, help="how images come to --size; default: cover, for volumes crop or contain")
         if kind == "volumes":
             add("--bids", action="store_true", help="a BIDS dataset; subjects stay on one side of a split")
-            add("--suffix", default="T1w", help="with --bids, of the volumes to take: T1w, T2w, ... (default: T1w)")
+            add("--suffix", help="with --bids, of the volumes to take: T1w, T2w, ... (default: T1w)")
             add("--spacing", help="in mm, auto (one for all, by which the largest fits --size) or none; default: auto")
         add("--interpolation", choices=INTERPOLATIONS, default="linear", help="nearest for label maps")
         add("--pad_value", type=flags.finite, help="value of padding; default: the image's background")
         add("--normalise", choices=NORMALISATIONS, help="percentile: each MRI volume by itself")
-        add("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
+        classes("--unlabelled", dest="labelled", action="store_false", help="leave classes out")
     if kind in ("folder", "volumes", "slides"):
         add("--labels", type=flags.path, help="CSV table: file name, or path below the source, and class")
         add("--label_column", help="of the table; default: its second. With --bids, of participants.tsv")
@@ -120,17 +124,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given["name"] is not None and not given["name"]:
         own.error("--name is empty: give the dataset a name, or leave the flag out")
     if kind == "check":
+        if given["overwrite"] and given["preview"] is None:
+            own.error("--overwrite lets --preview replace a file: give --preview too, or leave it out")
         wrong = False
-        for _, report in check_prepared(given["data_dir"], given["name"], given["preview"]):
+        for _, report in check_prepared(given["data_dir"], given["name"], given["preview"], given["overwrite"]):
             print("\n".join((*report.lines, *(f"WRONG: {problem}" for problem in report.problems))))
             wrong = wrong or bool(report.problems)
         return int(wrong)
-    bids = given["suffix"] if given.get("bids") else None
+    bids = given["suffix"] or "T1w" if given.get("bids") else None
     if bids is not None and given["labels"] is not None:
         own.error("--labels does not go with --bids: name a column of participants.tsv with --label_column")
-    own_table = bids is not None or (kind == "slides" and panda.is_archive(Path(given["source"])))
-    if given.get("label_column") is not None and given.get("labels") is None and not own_table:
-        own.error("--label_column names a column of the table --labels, which is missing: give both")
+    if bids is None and given.get("suffix") is not None:
+        own.error("--suffix chooses volumes of a BIDS dataset: give --bids too, or leave it out")
+    if given["percentiles"] is not None and given["scaling"] != "percentile":
+        own.error("--percentiles goes with --scaling percentile: give both")
 
     def take(record: type) -> Any:
         """The record with the fields that have a flag here and were given or have a default."""
@@ -192,6 +199,9 @@ def prepare_source(
     Raises:
       InputError: one line that names the file or field and the way out.
     """
+    no_table = label_column is not None and label_table is None and bids is None
+    if no_table and kind != "slides":
+        raise InputError(_NO_TABLE)
     path = clouds.fetch(source) if clouds.is_remote(source) else Path(source).expanduser()
     target = Path(data_dir).expanduser()
     if kind == "npz" and not path.exists() and medmnist.is_name(source):
@@ -205,6 +215,8 @@ def prepare_source(
             collection = _list_panda(archive, label_table, label_column, cutting or Cutting(), progress)
             collection = _grouped(collection, label_table, policy.group)
             return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
+    if no_table:  # Only a PANDA archive, which may have had to be fetched, has one of its own.
+        raise InputError(_NO_TABLE)
     labels = None if label_table is None else read_labels(Path(label_table), label_column)
     if bids is not None:
         if labelled and label_column is None:
@@ -265,8 +277,13 @@ def summary(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def check_prepared(data_dir: str, name: str | None = None, preview: str | None = None) -> list[tuple[Path, Report]]:
-    """Checks the prepared datasets of a folder, or those of one name; raises `InputError` if there are none."""
+def check_prepared(
+    data_dir: str, name: str | None = None, preview: str | None = None, overwrite: bool = False
+) -> list[tuple[Path, Report]]:
+    """Checks the prepared datasets of a folder, or those of one name; raises `InputError` if there are none.
+
+    `preview` is the file for the picture, of one dataset alone; only with `overwrite` does it replace a file.
+    """
     found = find_prepared(Path(data_dir).expanduser())
     known = ", ".join(sorted({path.parts[-3] for path in found})) or "none"
     found = [path for path in found if name in (None, path.parts[-3], "/".join(path.parts[-3:-1]))]
@@ -274,4 +291,6 @@ def check_prepared(data_dir: str, name: str | None = None, preview: str | None =
         raise InputError(f"data_dir={data_dir}: no prepared dataset {name or ''}, found: {known}; prepare it first")
     if preview is not None and len(found) > 1:
         raise InputError(f"preview={preview}: {len(found)} datasets are checked; choose one by --name NAME/CONFIG")
+    if preview is not None:
+        check_targets([preview], overwrite)
     return [(path, check(path, None if preview is None else Path(preview))) for path in found]

@@ -12,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from jaxgan.commands import prepare_data as commands
+from jaxgan.commands.main import entry_point
 from jaxgan.data.listing import medmnist
 from jaxgan.data.open import open_dataset
 from jaxgan.data.preparing.convert import Conversion
@@ -63,6 +64,7 @@ def test_check_exits_1_and_says_what_is_wrong(tiles, tmp_path):
         ["folder", "--source", "tiles", "--channels", "2"],
         ["folder", "--source", "tiles", "--bogus"],
         ["check", "--name", "nothing"],
+        ["check", "--overwrite"],
         ["volumes", "--source", "tiles"],
         [],
     ],
@@ -72,6 +74,38 @@ def test_mistakes_are_one_line_and_exit_2(tiles, tmp_path, arguments):
     result = run(*arguments, *(["--data_dir", tmp_path / "data"] if arguments else []))
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["folder", "--percentiles", "10", "90"], "--percentiles goes with --scaling percentile"),
+        (["folder", "--labelled", "--unlabelled"], "not allowed with argument --labelled"),
+        (["volumes", "--suffix", "T2w"], "--suffix chooses volumes of a BIDS dataset"),
+        (["folder", "--label_column", "grade"], "--label_column names a column of the table --labels"),
+        (["slides", "--label_column", "grade"], "--label_column names a column of the table --labels"),
+    ],
+)
+def test_flags_without_their_partner_are_refused(tiles, tmp_path, arguments, said, capsys, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["jaxgan", "prepare", *arguments, "--source", str(tiles), "--data_dir", str(tmp_path / "data")]
+    )
+    with pytest.raises(SystemExit) as left:
+        entry_point()
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and said in error and error.count("\n") == 1, error
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_check_replaces_no_file_unasked(tiles, tmp_path):
+    kept, data = tmp_path / "keep.png", ["--data_dir", str(tmp_path / "data")]
+    kept.write_text("precious")
+    assert commands.main(["folder", "--source", str(tiles), *data, "--quiet"]) == 0
+    with pytest.raises(InputError, match=r"keep\.png exists: .*--overwrite"):
+        commands.main(["check", *data, "--preview", str(kept)])
+    assert kept.read_text() == "precious"
+    assert commands.main(["check", *data, "--preview", str(kept), "--overwrite"]) == 0
+    assert Image.open(kept).size[0] > 20
 
 
 def test_label_tables(tmp_path):

@@ -82,6 +82,12 @@ def test_another_column_may_be_the_class(folder, tmp_path):
     assert load_record(prepared(folder, tmp_path, "--label_column", "data_provider"))["class_names"] == ["karolinska"]
 
 
+def test_an_archive_in_a_cloud_has_a_column_too(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxgan.clouds.fetch", lambda address: folder)
+    path = prepared("s3://bucket/panda", tmp_path, "--label_column", "data_provider")
+    assert load_record(path)["class_names"] == ["karolinska"]
+
+
 def test_other_and_damaged_archives_are_one_line(folder, archive, tmp_path, monkeypatch):
     def refused(path, message):
         with pytest.raises(InputError, match=message):
