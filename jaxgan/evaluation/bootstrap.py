@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 LEVEL = 0.95
+# A set of fewer samples gets no interval: drawn anew, or halved, it gives the same few values again and again.
+FEWEST = 4
 
 
 def bootstrap(
@@ -18,7 +20,7 @@ def bootstrap(
 
     Args:
       statistic: `statistic(*rows) -> float` of one `[n]` array of places a set.
-      counts: samples of each set.
+      counts: samples of each set, `FEWEST` at least.
       resamples: draws.
       level: probability that the interval covers.
       seed: of the draws, which are those of `sklearn.utils.resample`.

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from jaxgan.evaluation.bootstrap import centred_interval, half
+from jaxgan.evaluation.bootstrap import FEWEST, centred_interval, half
 from jaxgan.evaluation.metric import Metric, Report
 from jaxgan.evaluation.registry import value_of
 
@@ -18,8 +18,10 @@ def add_intervals(report: Report, metrics: list[Metric]) -> None:
 
     Each number is measured on `report.resamples` random halves of the samples kept of each set; the interval has the
     spread of these values and lies about the number itself, since with half as many samples a biased number (the
-    Fréchet distance) is more biased.
+    Fréchet distance) is more biased. None gets one when either set has fewer than `FEWEST` samples.
     """
+    if min(report.real.count, report.generated.count) < FEWEST:
+        return
     found: dict[str, list[float]] = defaultdict(list)
     for draw in range(report.resamples):
         real = report.real.subset(partial(half, seed=2 * draw))

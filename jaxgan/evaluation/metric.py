@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxgan.data.scaling import Scaling
-from jaxgan.evaluation.bootstrap import bootstrap, centred_interval, half
+from jaxgan.evaluation.bootstrap import FEWEST, bootstrap, centred_interval, half
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.summary import Summary
 
@@ -205,16 +205,19 @@ class Report:
         metric.measure(self)
 
     def halves(self, value: float, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
-        """The 95% interval about `value`, from `statistic(*rows)` of random halves of sets of these sizes."""
-        if not self.resamples:
+        """The 95% interval about `value`, from `statistic(*rows)` of random halves of sets of these sizes.
+
+        None when none was asked for, or a set has fewer than `FEWEST` samples.
+        """
+        if not self.resamples or min(counts) < FEWEST:
             return None
         draws = range(self.resamples)
         values = [statistic(*(half(n, len(counts) * d + i) for i, n in enumerate(counts))) for d in draws]
         return centred_interval(value, values)
 
     def bootstrap(self, statistic: Callable[..., float], *counts: int) -> tuple[float, float] | None:
-        """The 95% interval of `statistic(*rows)` over draws from sets of these sizes; None when none was asked for."""
-        return bootstrap(statistic, counts, self.resamples) if self.resamples else None
+        """The 95% interval of `statistic(*rows)` over draws from sets of these sizes; None as of `halves`."""
+        return bootstrap(statistic, counts, self.resamples) if self.resamples and min(counts) >= FEWEST else None
 
     def add(
         self,

@@ -344,3 +344,12 @@ def test_intervals_are_as_wide_as_other_draws_stray():
         # Ten draws tell their spread, a quarter of the interval, roughly; of pairs the interval is on the safe side.
         assert 0.25 < 4 * np.std(values) / (high - low) < 2.5, (name, low, high, np.std(values))
         assert 2 * low - high < np.mean(values) < 2 * high - low, (name, low, high, np.mean(values))
+
+
+@pytest.mark.parametrize("counts", [(1, 30), (30, 3), (4, 4)])
+def test_a_few_images_give_no_interval(real, counts):
+    sets = real[: counts[0]], real[100 : 100 + counts[1]]
+    result = evaluate([sets[0]], [sets[1]], ("histogram", "intensity", "swd"), resamples=20)
+    for name, measurement in result.metrics.items():
+        assert (measurement.interval is not None) == (min(counts) >= 4), name
+        assert ("interval_by" in measurement.protocol) == (min(counts) >= 4), name
