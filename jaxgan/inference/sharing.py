@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxgan.inference.export import check_output, contents, write_folder
 from jaxgan.inference.locations import repository
 from jaxgan.inference.medigan import About, metadata, package
 from jaxgan.inference.trained_model import TrainedModel
+from jaxgan.runs.evaluations import read_evaluations
 
 
 def lay_out(
@@ -96,11 +96,7 @@ def _front_matter(model: TrainedModel, about: About) -> str:
 
 def _evaluated(model: TrainedModel) -> dict[str, float]:
     """The metrics of the newest evaluation of this step in the run's folder, of latents that were not cut off."""
-    for path in sorted((model.run_dir / "evaluation").glob(f"step_{model.step}-*.json"), reverse=True):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if record.get("truncation") is None:
-                return {name: m["value"] for name, m in record["metrics"].items() if m["value"] is not None}
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    for record in read_evaluations(model.run_dir):
+        if record.get("step") == model.step and record.get("truncation") is None:
+            return {name: m["value"] for name, m in record["metrics"].items() if m["value"] is not None}
     return {}

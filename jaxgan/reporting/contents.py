@@ -21,6 +21,7 @@ from jaxgan.errors import InputError
 from jaxgan.pictures import grid, window_of
 from jaxgan.reporting.metric_curves import series
 from jaxgan.reporting.sample_figures import Snapshot, load_samples
+from jaxgan.runs.evaluations import read_evaluations
 from jaxgan.runs.folder import ENVIRONMENT
 from jaxgan.runs.metrics_log import read_metrics
 
@@ -41,7 +42,7 @@ class RunContents:
       scaling: the data's record, or None.
       snapshots: the samples it has saved, oldest first.
       reals: training samples, float32 in [-1, 1], or None.
-      evaluation: the newest evaluation with its figures' folder under "folder"; empty where there is none.
+      evaluation: the newest evaluation with its file under "file"; empty where there is none.
       card: the card of the model in Markdown, "" where there is none.
     """
 
@@ -141,7 +142,7 @@ def read_contents(run_dir: str | os.PathLike) -> RunContents:
         scaling=Scaling.from_dict(scaling) if scaling else None,
         snapshots=find_snapshots(folder / "samples", records),
         reals=load_samples(reals) if reals.exists() else None,
-        evaluation=_newest_evaluation(folder),
+        evaluation=next(iter(read_evaluations(folder)), {}),
         card=card.read_text(encoding="utf-8", errors="replace") if card.exists() else "",
     )
 
@@ -170,19 +171,6 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}): restore it or delete it") from None
-
-
-def _newest_evaluation(folder: Path) -> dict[str, Any]:
-    """The evaluation that was made last, of those that lie in the run's folder or in its `evaluation/`."""
-    found = []
-    for path in [*folder.glob("*.json"), *(folder / "evaluation").glob("*.json")]:
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # Its other readers say that it is damaged.
-        if isinstance(record, dict) and isinstance(record.get("metrics"), dict):
-            found.append((str(record.get("created", "")), {**record, "folder": path.parent, "file": path}))
-    return max(found, key=lambda pair: pair[0])[1] if found else {}
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

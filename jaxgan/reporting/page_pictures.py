@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -182,7 +182,7 @@ def _name(run: RunContents, label: int) -> str:
 
 
 def evaluation_pictures(run: RunContents) -> list[dict[str, str]]:
-    """The figures of the newest evaluation that lie beside it."""
+    """The figures of the newest evaluation that lie beside it and can be read."""
     from PIL import Image
 
     captions = {
@@ -192,12 +192,10 @@ def evaluation_pictures(run: RunContents) -> list[dict[str, str]]:
     }
     made = []
     for name, file in (run.evaluation.get("figures") or {}).items():
-        path = Path(run.evaluation["folder"]) / str(file)
-        if not path.is_file():
-            continue
         kind, _, space = name.partition("_")
         caption = captions.get(kind, name.replace("_", " ")) + (f", by {space}" if kind == "nearest" and space else "")
-        with Image.open(path) as picture:
-            picture.load()
+        # One that is gone or damaged is left out, in any of the ways in which the reader says so.
+        path = run.evaluation["file"].parent / str(file)
+        with contextlib.suppress(OSError, ValueError, SyntaxError), Image.open(path) as picture:
             made.append({"src": encode(picture, 1200), "caption": caption, "alt": caption})
     return made

@@ -74,12 +74,12 @@ def evaluation_tables(run: RunContents) -> dict[str, Any]:
         return {}
     rows = []
     for name, found in record["metrics"].items():
-        value, interval = found.get("value"), found.get("interval")
+        value, interval = found["value"], found.get("interval") or (None,)
         rows.append(
             {
                 "name": name,
                 "value": f"{value:.5g}" if isinstance(value, int | float) else "not finite",
-                "interval": "{:.4g} to {:.4g}".format(*interval) if interval else "",
+                "interval": "" if None in interval else "{:.4g} to {:.4g}".format(*interval),
                 "reading": found.get("reading", ""),
             }
         )

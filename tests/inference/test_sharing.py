@@ -218,11 +218,17 @@ def test_without_the_library_the_extra_is_named(run, monkeypatch):
 
 
 def test_the_folder_of_a_shared_model(run, tmp_path):
-    record = {"metrics": {"fid": {"value": 12.5}, "swd": {"value": 3.0}}}
     (run / "evaluation").mkdir()
-    (run / "evaluation" / "step_1-20260101-000000.json").write_text(json.dumps(record))
-    cut = {"metrics": {"fid": {"value": 9.5}}, "truncation": 0.3}
-    (run / "evaluation" / "step_1-20260102-000000.json").write_text(json.dumps(cut))
+    # The clock in the files' names stood elsewhere: what was made last counts.
+    for name, made, fid, other in (
+        ("010000", "00:30:00+00:00", 12.5, {}),
+        ("020000", "02:00:00+02:00", 99.0, {}),
+        ("030000", "03:00:00+00:00", 9.5, {"truncation": 0.3}),
+        ("040000", "04:00:00+00:00", 8.5, {"step": 2}),
+    ):
+        metrics = {name: {"value": value, "protocol": {}} for name, value in (("fid", fid), ("swd", 3.0))}
+        record = {"metrics": metrics, "step": 1, "created": f"2026-01-01T{made}", **other}
+        (run / "evaluation" / f"step_1-20260101-{name}.json").write_text(json.dumps(record))
     card = "# Model card\n\n## Model\n\n- Checkpoint: /home/me/secret, step 1\n\n## Limits\n\n- Few samples\n"
     (run / "model_card.md").write_text(card)
     flags = ["--license", "cc-by-4.0", "--modality", "MRI,T1w", "--organ", "hippocampus", "--dataset", "MSD"]

@@ -66,6 +66,19 @@ def test_the_page_is_one_file_with_everything_that_the_run_has(make_run):
     assert not [file for file in folder.iterdir() if file.name.startswith(".tmp")]
 
 
+def test_a_damaged_picture_and_an_interval_without_ends_leave_the_rest_of_the_page(make_run):
+    folder = make_run("digits", (8, 8, 1))
+    evaluation(folder)
+    (folder / "other.json").write_text('{"metrics": {"fid": 12.3}}')
+    picture = folder / "evaluation" / "e_nearest_pixels.png"
+    file = folder / "evaluation" / "2026.json"
+    file.write_text(file.read_text().replace("60.0", "null").replace("70.0", "null"))
+    for damaged in (picture.read_bytes()[:45], b"no picture", picture.read_bytes()[:12] + b"x" * 40):
+        picture.write_bytes(damaged)
+        page = write_report(folder).read_text()
+        assert "65.8" in page and "nearest to a training image" not in page and "None" not in page
+
+
 def test_a_run_that_has_nothing_yet_and_one_written_before(tmp_path, make_run):
     page = write_report(tmp_path).read_text()
     assert "Nothing was logged yet" in page and "Nothing has been trained yet" in page and "not recorded" in page
