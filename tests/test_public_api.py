@@ -54,3 +54,13 @@ def a_run(folder):
 def test_an_argument_without_a_value_to_show():
     error = ArgumentError("labels", "", ": leave them out")
     assert (str(error), error.on_command_line) == ("labels: leave them out", "--labels: leave them out")
+
+
+def test_classes_that_are_called_by_numbers_have_only_their_names():
+    """Else `--labels 0,1` of the classes 1, 2 and 3 would be the first one twice."""
+    assert label_numbers(["3", "1"], ["1", "2", "3"]) == [2, 0]
+    with pytest.raises(InputError, match="labels='0' is not valid: choose one of 1, 2, 3"):
+        label_numbers(["0", "1"], ["1", "2", "3"])
+    assert label_numbers([0, 1, "1"], ["cat", "dog"]) == [0, 1, 1]
+    with pytest.raises(InputError, match="without classes"):
+        label_numbers(["1"], [])

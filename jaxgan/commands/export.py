@@ -20,7 +20,7 @@ def parser() -> flags.ArgumentParser:
     add = own.add_argument
     flags.add_model_flags(own)
     add("--output", required=True, type=flags.path, help="folder for the files; it must not hold any")
-    add("--overwrite", action="store_true", help="replace files that exist")
+    add("--overwrite", action="store_true", help="write into a folder that holds files, in place of an export")
     add("--half", action="store_true", help="round the parameters to float16: half the size, nearly the same samples")
     add("--no_program", action="store_true", help="leave out the program and its loader: for jaxgan alone")
     return own

@@ -17,10 +17,11 @@ from jax import export
 import jaxgan
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.inference.exported import CONFIG, WEIGHTS, named
-from jaxgan.inference.trained_model import TrainedModel
+from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export, named
+from jaxgan.inference.trained_model import TrainedModel, networks
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+PROGRAM, SHARED = ("model.stablehlo", "load.py"), ("README.md", "metadata.json", "__init__.py")
 
 LOADER = '''"""Loads the generator beside this file. Needs jax, numpy and flatbuffers (for jax.export)."""
 
@@ -54,7 +55,7 @@ def export_model(
     Args:
       model: from `load_trained_model`.
       output: folder of the files; it must not exist, or be empty.
-      overwrite: write into a folder that holds files, in place of those of the same names.
+      overwrite: write into a folder that holds files, in place of an export there.
       with_program: False leaves out `model.stablehlo` and `load.py`: then only jaxgan can read the folder.
       half: round the parameters to float16; the program computes with the rounded ones too.
 
@@ -79,11 +80,17 @@ def check_output(output: str | os.PathLike, overwrite: bool) -> None:
 
 
 def write_folder(output: str | os.PathLike, files: dict[str, bytes], overwrite: bool) -> list[Path]:
-    """Writes all files of a folder or none; returns their paths."""
-    paths = [Path(output) / name for name in files]
+    """Writes all files of a folder or none, and deletes what else an earlier export has there; returns their paths."""
+    folder = Path(output)
+    paths = [folder / name for name in files]
     with atomic_files(paths, overwrite) as temporary:
         for path, content in zip(temporary, files.values(), strict=True):
             path.write_bytes(content)
+        if is_export(folder):
+            # A README of the user's own is none of these: what `share` wrote are all three.
+            shared = SHARED if all((folder / name).is_file() for name in SHARED) else ()
+            for name in {*PROGRAM, *shared} - files.keys():
+                (folder / name).unlink(missing_ok=True)
     return paths
 
 
@@ -123,7 +130,10 @@ def program(model: TrainedModel) -> export.Exported:
 
     It takes latents, float32 `[n, latent_dim]`, and of conditional models labels, int32 `[n]`; it returns float32
     `[n, *S, C]` in the units of the training data. Convolutions are lowered for each platform in its own way.
+    Activations are float32, also of a model trained in bfloat16, of which products alone stay in it: what CPUs would
+    emulate, and one program serves all.
     """
+    generator_fn = networks(model.config, len(model.class_names), platform="cpu")[0].generator
     # float32 here, where `Scaling.restore` computes in float64: integers are exact up to 24 bits.
     centre = float(model.scaling.restore(np.zeros(())))
     half = float(model.scaling.restore(np.ones(()))) - centre
@@ -132,7 +142,7 @@ def program(model: TrainedModel) -> export.Exported:
     params, stats = jax.tree.map(jnp.asarray, (model.params, model.stats))
 
     def generate(latents: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        samples = model.generator(params, stats, latents, labels, train=False)[0]
+        samples = generator_fn(params, stats, latents, labels, train=False)[0]
         if model.stretch is not None:
             samples = model.stretch.back(samples)
         return samples.astype(jnp.float32) * half + centre

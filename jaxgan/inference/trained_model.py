@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Sequence
@@ -16,10 +15,11 @@ import numpy as np
 
 from jaxgan.config import Config
 from jaxgan.data.scaling import Scaling
-from jaxgan.errors import ArgumentError, InputError
+from jaxgan.errors import ArgumentError, InputError, way_out
 from jaxgan.gan.build import build_gan
+from jaxgan.gan.game import GAN
 from jaxgan.gan.growth import Growth
-from jaxgan.gan.state import ApplyFn
+from jaxgan.gan.state import ApplyFn, GANState
 from jaxgan.gan.stretch import STRETCHES, Stretch
 from jaxgan.inference.exported import fill, is_export, read_export
 from jaxgan.inference.locations import locate
@@ -104,19 +104,11 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
                 ) from None
     config = Config.from_record(record["config"])
     class_names = tuple(record["data"]["class_names"])
-    generator: ApplyFn  # set by build
-    critic: ApplyFn
-
-    def build():
-        nonlocal generator, critic
-        gan, state = build_gan(config, len(class_names))
-        generator = gan.generator
-        critic = gan.critic
-        if gan.growth is not None and gan.of_stage is not None:
-            critic = gan.of_stage(gan.growth.stage(max(0, number - 1)))["critic"]
-        return state
-
-    state = into_state(arrays, jax.eval_shape(build))
+    gan, shapes = networks(config, len(class_names))
+    critic = gan.critic
+    if gan.growth is not None and gan.of_stage is not None:
+        critic = gan.of_stage(gan.growth.stage(max(0, number - 1)))["critic"]
+    state = into_state(arrays, shapes)
     affine, spacing = record["data"]["affine"], record["data"].get("spacing")
     return TrainedModel(
         config=config,
@@ -128,26 +120,32 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         data_fingerprint=record["data"]["fingerprint"],
         affine=None if affine is None else np.asarray(affine),
         spacing=None if spacing is None else tuple(spacing),
-        generator=generator,
+        generator=gan.generator,
         params=state.ema_params,
         stats=state.ema_stats,
         critic=(critic, state.critic.params, state.critic.stats),
     )
 
 
+def networks(config: Config, num_classes: int, platform: str | None = None) -> tuple[GAN, GANState]:
+    """The game that a config asks for and the shapes of its state; arguments as of `build_gan`, nothing is computed."""
+    gan: GAN  # set by build
+
+    def build() -> GANState:
+        nonlocal gan
+        gan, state = build_gan(config, num_classes, platform=platform)
+        return state
+
+    shapes = jax.eval_shape(build)
+    return gan, shapes
+
+
 def _load_export(folder: Path, step: str | int) -> TrainedModel:
     exported = read_export(folder)
     if str(step) not in ("best", "latest", str(exported.step)):
         raise ArgumentError("step", step, f": {folder} is an exported generator of step {exported.step} alone")
-    generator: ApplyFn  # set by build
-
-    def build():
-        nonlocal generator
-        gan, state = build_gan(exported.config, len(exported.class_names))
-        generator = gan.generator
-        return {"params": state.ema_params, "stats": state.ema_stats}
-
-    weights = fill(jax.eval_shape(build), exported)
+    gan, shapes = networks(exported.config, len(exported.class_names))
+    weights = fill({"params": shapes.ema_params, "stats": shapes.ema_stats}, exported)
     return TrainedModel(
         config=exported.config,
         scaling=exported.scaling,
@@ -158,7 +156,7 @@ def _load_export(folder: Path, step: str | int) -> TrainedModel:
         data_fingerprint=exported.data_fingerprint,
         affine=exported.affine,
         spacing=exported.spacing,
-        generator=generator,
+        generator=gan.generator,
         params=weights["params"],
         stats=weights["stats"],
         critic=None,
@@ -267,24 +265,22 @@ def generate_interpolation(
 
 
 def label_numbers(labels: Sequence[int | str], class_names: Sequence[str]) -> list[int]:
-    """Classes by name or number as numbers; of a class whose name is the number of another, the name counts.
+    """Classes by number, or by name or number as text, as numbers; where names are numbers themselves, text is a name.
 
     Raises:
-      InputError: a class that there is not, with the nearest name.
+      InputError: there are no classes, or not this one; with the nearest name.
     """
-    by_name = {name: i for i, name in enumerate(class_names)}
+    if not class_names:
+        raise ArgumentError("labels", "", ": this model was trained without classes; leave them out")
+    known = {name: i for i, name in enumerate(class_names)}
+    if not any(re.fullmatch(r"-?\d+", name) for name in class_names):
+        known |= {str(i): i for i in range(len(class_names))}
     numbers = []
     for label in labels:
         text = str(label).strip()
-        if isinstance(label, str) and text in by_name:
-            numbers.append(by_name[text])
-        elif re.fullmatch(r"-?\d+", text):
-            numbers.append(int(text))
-        else:
-            near = difflib.get_close_matches(text, by_name, n=1)
-            known = ", ".join(by_name) or "none"
-            way_out = f"did you mean {near[0]}?" if near else f"the classes are {known}"
-            raise ArgumentError("labels", repr(text), f" is not valid: {way_out}")
+        if isinstance(label, str) and text not in known:
+            raise ArgumentError("labels", repr(text), f" is not valid: {way_out(text, class_names)}")
+        numbers.append(known[text] if isinstance(label, str) else int(label))
     return numbers
 
 
@@ -294,9 +290,7 @@ def sample_labels(model: TrainedModel, n: int, labels: Sequence[int | str] | Non
     Raises:
       InputError: labels for a model without classes, or outside them.
     """
-    if not model.class_names:
-        if labels is not None:
-            raise ArgumentError("labels", "", ": this model was trained without classes; leave them out")
+    if labels is None and not model.class_names:
         return None
     classes = len(model.class_names)
     chosen = list(range(classes)) if labels is None else label_numbers(labels, model.class_names)

@@ -1,7 +1,10 @@
 """An exported folder gives the generator's samples where jaxgan and flax cannot be imported, and is written whole."""
 
+import dataclasses
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -18,7 +21,7 @@ from jaxgan.errors import InputError
 from jaxgan.inference import export
 from jaxgan.inference.exported import named
 from jaxgan.inference.sampling import latents
-from jaxgan.inference.trained_model import generate_samples, load_trained_model, sample_labels
+from jaxgan.inference.trained_model import generate_samples, load_trained_model, networks, sample_labels
 from jaxgan.training.loop import train
 
 NAMES = {"model.stablehlo", "weights.safetensors", "config.json", "model_card.md", "load.py"}
@@ -104,6 +107,17 @@ def test_one_program_holds_every_platform_and_any_batch(model, exported):
     assert len(program.in_avals) == 1 + bool(model.class_names)
 
 
+def test_the_program_has_float32_activations_wherever_it_is_made(model, monkeypatch):
+    """CPUs emulate bfloat16, and the one program is theirs too; a host called gpu keeps activations in it."""
+    precise = dataclasses.replace(model.config.train, precision="bfloat16")
+    config = dataclasses.replace(model.config, train=precise)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    gan, _ = networks(config, len(model.class_names))
+    module = export.program(dataclasses.replace(model, config=config, generator=gan.generator)).mlir_module()
+    assert "bf16" in module, "products are in it"
+    assert not re.search(r"stablehlo\.(maximum|rsqrt|tanh)\b.*bf16", module)
+
+
 def test_the_weights_are_read_by_safetensors(model, exported):
     assert {path.name for path in exported.iterdir()} == NAMES
     stored = safetensors.numpy.load_file(exported / "weights.safetensors")
@@ -134,3 +148,15 @@ def test_a_folder_that_holds_files_is_refused_without_overwrite(model, tmp_path,
     with pytest.raises(RuntimeError):
         export.export_model(model, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_no_program_or_card_of_another_model_stays_beside_new_weights(model, exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "generator")
+    (folder / "README.md").write_text("my own")
+    again = ["--checkpoint", str(model.run_dir), "--output", str(folder), "--no_program", "--overwrite"]
+    assert command.main(again) == 0
+    assert {path.name for path in folder.iterdir()} == NAMES - {"model.stablehlo", "load.py"} | {"README.md"}
+    for name in ("metadata.json", "__init__.py"):  # With the README what `share` writes.
+        (folder / name).touch()
+    assert command.main(again) == 0
+    assert {path.name for path in folder.iterdir()} == NAMES - {"model.stablehlo", "load.py"}
