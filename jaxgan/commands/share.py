@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = own.parse_args(arguments)
     if args.output is None and args.to is None:
         own.error("give --output FOLDER, --to hf://ORGANISATION/NAME, or both")
+    if args.public and args.to is None:
+        own.error("--public is of a repository: give --to hf://ORGANISATION/NAME too, or leave it out")
 
     from jaxgan.config.presets import load_config
     from jaxgan.inference.locations import repository

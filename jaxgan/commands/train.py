@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     if args.target and not args.dry_run:
         raise InputError(f"--target {args.target} only describes a run: give --dry_run with it")
+    if args.augment_preview and args.dry_run:
+        raise InputError(f"--augment_preview {args.augment_preview} is not drawn by a --dry_run: leave one out")
 
     from jaxgan import parallel
     from jaxgan.commands.compilation_cache import use_compilation_cache

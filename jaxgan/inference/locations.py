@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
 
 from jaxgan import clouds
-from jaxgan.errors import InputError, library, one_line
+from jaxgan.errors import InputError, library, one_line, way_out
 from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export
 
 DEMO, HUB = "demo:", "hf://"
@@ -55,9 +54,7 @@ def _demo(name: str) -> Path:
     names = demo_names()
     if name in names:
         return DEMO_MODELS / name
-    near = difflib.get_close_matches(name, names, n=1)
-    way_out = f"did you mean {DEMO}{near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
-    raise InputError(f"--checkpoint {DEMO}{name}: no such model comes with jaxgan: {way_out}")
+    raise InputError(f"--checkpoint {DEMO}{name}: no such model comes with jaxgan: {way_out(name, names)}")
 
 
 def _fetch(address: str) -> Path:

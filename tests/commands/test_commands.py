@@ -106,6 +106,7 @@ MNIST = ["--config", ROOT / "configs" / "mnist.py", "--data_dir", "demo"]
         ([*MNIST, "--resume", "/nowhere"], ["/nowhere", "not a run"]),
         (["--data_dir", "demo"], ["--config"]),
         ([*MNIST, "--workdri", "x"], ["--workdri"]),
+        ([*MNIST, "--dry_run", "--augment_preview", "x.png"], ["--augment_preview x.png", "--dry_run"]),
     ],
 )
 def test_wrong_training_commands_exit_2_with_one_line(arguments, parts, tmp_path, capsys, monkeypatch):

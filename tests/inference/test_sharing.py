@@ -122,9 +122,9 @@ def test_a_model_of_the_package(run, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "hippocampus")
     expected = files(run, tmp_path / "run")
     assert files("demo:hippocampus", tmp_path / "demo") == expected
-    with pytest.raises(InputError, match="did you mean demo:hippocampus"):
+    with pytest.raises(InputError, match="did you mean hippocampus"):
         load_trained_model("demo:hipocampus")
-    with pytest.raises(InputError, match="there are hippocampus$"):
+    with pytest.raises(InputError, match="choose one of hippocampus$"):
         load_trained_model("demo:x")
     with pytest.raises(InputError, match="no such model comes with jaxgan"):
         load_trained_model(f"demo:../{tmp_path.name}/hippocampus")
@@ -215,6 +215,12 @@ def test_without_the_library_the_extra_is_named(run, monkeypatch):
     ):
         with pytest.raises(InputError, match=r"pip install 'jaxgan\[hub\]'"):
             call()
+
+
+def test_a_folder_is_not_made_public(run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        share.main(["--checkpoint", str(run), "--output", str(tmp_path / "shared"), "--public"])
+    assert left.value.code == 2 and "give --to" in capsys.readouterr().err and not (tmp_path / "shared").exists()
 
 
 def test_the_folder_of_a_shared_model(run, tmp_path):
