@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.data.dataset import Dataset
+from jaxgan.errors import one_line
 from jaxgan.files import atomic_files, write_json
 from jaxgan.gan.averaging import STATISTICS_SAMPLES, with_own_statistics
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
@@ -238,12 +240,23 @@ class RunRecorder:
         """Draws figures and report, where it is time or the run ends."""
         began = time.monotonic()
         if last or began - self._figures_at > FIGURES_EVERY_SECONDS:
-            make_figures(self.run.run_dir)
+            self._draw("figures", make_figures)
             self._figures_at = time.monotonic()
         if last or began > self._report_due:
-            write_report(self.run.run_dir)
+            self._draw("report", write_report)
             now = time.monotonic()
             self._report_due = now + (now - began) / _REPORT_SHARE
+
+    def _draw(self, what: str, draw: Callable[[Path], object]) -> None:
+        """Draws what only looks at the run: where that fails, it is no reason to end a training."""
+        try:
+            draw(self.run.run_dir)
+        except Exception as error:
+            warnings.warn(
+                f"{self.run.run_dir}: the {what} could not be drawn ({one_line(error)}); the training goes on, and"
+                " 'jaxgan report' draws them",
+                stacklevel=2,
+            )
 
     def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None, log: MetricsLog) -> None:
         picture = self._grid(samples, labels)

@@ -307,11 +307,11 @@ def test_what_is_wrong_in_one_process_ends_all(train, tmp_path, other, words):
         (0, "jaxgan.runs.metrics_log:MetricsLog.write@5"),
         (0, "jaxgan.runs.checkpoint:Checkpoints.save@2"),
         (1, "jaxgan.runs.checkpoint:Checkpoints.save@2"),
-        (0, "jaxgan.training.recorder:write_report"),
+        (0, "jaxgan.training.recorder:write_png@2"),
     ],
 )
 def test_wherever_one_process_fails_both_end_with_its_reason(train, tmp_path, victim, place):
-    """One may fail alone anywhere: preparing, opening, reading batches, evaluating, logging, saving, reporting."""
+    """One may fail alone anywhere: preparing, opening, reading batches, evaluating, logging, saving, drawing."""
     arguments = [*train, "--workdir", tmp_path / "run", *EVALUATE]
     (tmp_path / "noise.npz").write_bytes(arguments[arguments.index("--data_dir") + 1].read_bytes())  # To be prepared.
     arguments[arguments.index("--data_dir") + 1] = tmp_path / "noise.npz"

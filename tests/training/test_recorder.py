@@ -71,6 +71,25 @@ def test_patience_counts_whole_epochs(epochs, metric, stopped):
             break
 
 
+def test_a_picture_that_cannot_be_drawn_ends_no_training(tmp_path, monkeypatch):
+    def fails(run_dir):
+        raise AttributeError("no 'protocol'")
+
+    for name in ("make_figures", "write_report"):
+        monkeypatch.setattr(recorder, name, fails)
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.uint8)
+    values = {
+        "data": {"size": 8},
+        "generator": {"latent_dim": 4, "widths": [4]},
+        "critic": {"widths": [4]},
+        "train": {"batch_size": 8, "iterations": 1},
+    }
+    with pytest.warns(UserWarning, match=r"the (figures|report) could not be drawn \(no 'protocol'\)") as said:
+        run = train(Config.from_dict(values), tmp_path / "run", from_arrays("x", images))
+    assert sum("could not be drawn" in str(warning.message) for warning in said) == 2
+    assert (run / "samples" / "step_00000001.png").is_file()
+
+
 def test_reals_are_of_the_same_classes_as_the_samples():
     images = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
     kinds = np.sort(np.arange(40) % 3)
