@@ -119,6 +119,20 @@ class RunContents:
         return last | {"step": step} if last or step else {}
 
     @property
+    def walks(self) -> list[tuple[Path, str]]:
+        """The walks between two latents, `samples/interpolation*.npy`, and in words what they are and of which step.
+
+        One of a later step than the run's is of an attempt that was given up.
+        """
+        found = []
+        for path in sorted((self.folder / "samples").glob("interpolation*.npy")):
+            step = read_json(path.with_suffix(".json")).get("step")
+            if step is None or step <= self.position.get("step", 0):
+                title = path.stem.replace("_", " ")
+                found.append((path, title if step is None else f"{title}, iteration {step:,}"))
+        return found
+
+    @property
     def throughput(self) -> float:
         """Median images a second; NaN where it was not measured."""
         speeds = [record.get("images_per_second") for record in self.records]

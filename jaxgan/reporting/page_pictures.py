@@ -112,12 +112,12 @@ def histograms(run: RunContents) -> list[dict[str, Any]]:
 def interpolations(run: RunContents) -> list[dict[str, str]]:
     """The walks between two latents that the run has saved, left to right."""
     made = []
-    for path in sorted((run.folder / "samples").glob("interpolation*.npy")):
+    for path, title in run.walks:
         samples = windowed(load_samples(path), run.window)
         columns = len(samples) if samples.ndim == 4 else 2
         scale = max(1, 1024 // (columns * samples.shape[-2] * (1 if samples.ndim == 4 else 3)))
         picture = image_grid(samples, columns, scale=min(scale, 8), affine=run.affine)
-        caption = f"{len(samples)} samples on the way from one latent to another"
+        caption = f"{title.capitalize()}: {len(samples)} samples on the way from one latent to another"
         made.append({"src": encode(picture), "caption": caption, "alt": caption})
     return made
 

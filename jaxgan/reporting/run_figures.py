@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 
 # Epochs whose samples get a figure of their own, when the run has saved some near them.
 MILESTONES = (10, 30)
+# What is drawn, and nothing else, is deleted where it cannot be drawn anew.
+_NAMES = (
+    *(f"{name}.png" for name in ("losses", "wasserstein", "metrics", "epoch_comparison", "training_samples")),
+    *("samples_epoch_*.png", "samples_final.png", "real_and_generated.png", "interpolation*.png", "progress.gif"),
+)
 
 
 def make_figures(run_dir: str | os.PathLike) -> list[Path]:
-    """Draws every figure that the run's folder has the data for, into its `figures/`; replaces older ones.
+    """Draws every figure that the run's folder has the data for, into its `figures/`; replaces older ones, and deletes
+    those that it has the data for no more.
 
     | reads | draws |
     |---|---|
@@ -70,14 +76,18 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
             figures["real_and_generated"] = sample_figures.real_and_generated(
                 reals, newest, run.scaling, pictures, run.window
             )
-    for path in sorted((run.folder / "samples").glob("interpolation*.npy")):
+    for path, title in run.walks:
         walk = windowed(sample_figures.load_samples(path), run.window)
-        figures[path.stem] = sample_figures.strip(walk, path.stem.replace("_", " "), run.affine)
+        figures[path.stem] = sample_figures.strip(walk, title, run.affine)
     folder = run.folder / "figures"
     written = [save(folder / f"{name}.png", figure) for name, figure in figures.items() if figure is not None]
     if len(run.snapshots) > 1:
         film = sample_figures.progress_gif(folder / "progress.gif", run.snapshots, run.picture, run.shown)
         written.append(film)
+    # What was drawn before and is not now shows an attempt that was given up.
+    for name in _NAMES:
+        for path in set(folder.glob(name)).difference(written):
+            path.unlink()
     return written
 
 

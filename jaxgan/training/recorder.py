@@ -219,6 +219,7 @@ class RunRecorder:
             way = interpolate(z[0], z[1 % count], _INTERPOLATION_STEPS)
             same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
             _write_array(self._folder / "interpolation.npy", make(way, same))
+            write_json(self._folder / "interpolation.json", {"step": step})
         self._report(last)
         self._show(step, samples, labels, self.metrics_log)
         gradient_norms = np.zeros(0) if call is None else call.metrics["generator_gradient_norm"][: call.count]

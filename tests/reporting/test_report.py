@@ -52,6 +52,9 @@ def test_the_page_is_one_file_with_everything_that_the_run_has(make_run):
     assert "688 iterations, 34.4 epochs, 22,016 images." in page
     assert "65.8" in page and "99.9" not in page and "60 to 70" in page and "lower is nearer &lt;b&gt;" in page
     assert "tumour" in page and "no weights" in page and "few images" in page and "not finite" in page
+    assert "Interpolation: 10 samples on the way from one latent to another" in page
+    (folder / "samples" / "interpolation.json").write_text('{"step": 310}')
+    assert "Interpolation, iteration 310: 10 samples on the way" in write_report(folder).read_text()
     assert "1000 generated against 640 real samples (train)" in page
     assert "swd: 1000 generated against 80 real samples (holdout)." in page
     assert "nearest to a training image" in page and "gone.png" not in page

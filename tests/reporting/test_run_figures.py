@@ -175,6 +175,22 @@ def test_make_figures(run_dir):
     assert make_figures(run_dir), "drawn again over the old ones"
 
 
+def test_what_an_abandoned_attempt_has_drawn_is_deleted(run_dir):
+    # Epoch 31: further than the run has come since.
+    np.save(run_dir / "samples" / "step_00001200.npy", samples(16, 8, 8, 1))
+    (run_dir / "samples" / "interpolation_spherical.json").write_text('{"step": 1240}')
+    make_figures(run_dir)
+    (run_dir / "figures" / "mine.png").write_bytes(b"precious")
+    assert {"samples_epoch_30.png", "interpolation_spherical.png"} < {p.name for p in (run_dir / "figures").iterdir()}
+    for step in (1200, 1240):
+        (run_dir / "samples" / f"step_{step:08d}.npy").unlink()
+    with MetricsLog(run_dir, 1000):
+        written = make_figures(run_dir)
+    left = {path.name for path in (run_dir / "figures").iterdir()}
+    assert left == {path.name for path in written} | {"mine.png"}
+    assert not {"samples_epoch_30.png", "interpolation_spherical.png"} & left
+
+
 def test_a_run_that_has_just_begun_or_diverged(tmp_path):
     assert make_figures(tmp_path) == []
     with MetricsLog(tmp_path) as log:

@@ -1,11 +1,15 @@
 """The samples of a run are those of its own attempt, and all that were due, wherever it was killed."""
 
+import json
+
 import pytest
 
 from jaxgan.runs.checkpoint_folder import saved_steps
 from jaxgan.training import loop as training
 from jaxgan.training.sample_files import numbers_of, picture_of, set_samples_aside
 from tests.training.test_loop import digits_like, make_config
+
+WALK = ["interpolation.json", "interpolation.npy"]
 
 
 def killed_while_sampling(monkeypatch, at):
@@ -46,7 +50,8 @@ def test_a_run_that_was_killed_at_its_end_draws_its_last_samples(tmp_path, monke
     assert saved_steps(run) == [3] and not sampled(run)
     lines = (run / "metrics.jsonl").read_text()
     training.train(config, run, digits_like())
-    assert sampled(run) == ["interpolation.npy", "step_00000003.npy", "step_00000003.png"]
+    assert sampled(run) == [*WALK, "step_00000003.npy", "step_00000003.png"]
+    assert json.loads((run / "samples" / WALK[0]).read_text()) == {"step": 3}
     assert "complete at step 3, but for its last samples" in capsys.readouterr().out
     assert (run / "metrics.jsonl").read_text() == lines and saved_steps(run) == [3]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
@@ -66,5 +71,5 @@ def test_samples_that_were_due_at_the_checkpoint_are_drawn_and_later_ones_not_ke
     numbers_of(run, 10).write_bytes(numbers_of(run, 6).read_bytes())  # As one attempt more would have left it.
     training.train(make_config(iterations=9, **every), run, digits_like())
     steps = [2, 4, 6, 8, 9]
-    assert sampled(run) == ["interpolation.npy", *(f"step_{n:08d}.{kind}" for n in steps for kind in ("npy", "png"))]
+    assert sampled(run) == [*WALK, *(f"step_{n:08d}.{kind}" for n in steps for kind in ("npy", "png"))]
     assert [path.name for path in (run / "samples_set_aside").iterdir()] == ["step_00000010.npy"]
