@@ -45,7 +45,7 @@ def write_dicom(
       scaling: the data's record.
       affine: 4x4 matrix from `D, H, W` indices to RAS+ mm, or None.
       spacing: mm along each spatial axis, or None: then the file claims no geometry.
-      origin: what made the sample, and its number.
+      origin: what made the sample, its number and its class. All else in it names the study and the series.
     """
     data = _described(origin)
     volume = sample.ndim == 4
@@ -72,7 +72,7 @@ def _described(origin: dict[str, Any]) -> Any:
     data = pydicom.dataset.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    of_set = {key: value for key, value in origin.items() if key != "sample"}
+    of_set = {key: value for key, value in origin.items() if key not in ("sample", "class")}
     run = str(origin.get("run", "samples")).replace("\\", "/")
     fields = {
         "SpecificCharacterSet": "ISO_IR 192",

@@ -62,8 +62,8 @@ def write_samples(
     | `zarr` | `sample_00000.ome.zarr` ... | OME-Zarr (folders), float32, the data's original units |
 
     TIFF, NIfTI, DICOM and OME-Zarr files state the size of a pixel where it is known, and where they come from:
-    `provenance`, the number of the sample and the scaling, as JSON in ImageJ's "Info", OME's description, a NIfTI
-    comment, DICOM's derivation description or OME-Zarr's attributes.
+    `provenance`, the number and the class of the sample and the scaling, as JSON in ImageJ's "Info", OME's description,
+    a NIfTI comment, DICOM's derivation description or OME-Zarr's attributes.
 
     With labels, the class's name (`_tumour`, or `_class3` where classes are only numbered) stands after the number, and
     `samples_labels.csv` lists number, class and name.
@@ -76,7 +76,8 @@ def write_samples(
       affine: 4x4 matrix from `D, H, W` indices to RAS+ world coordinates, for NIfTI; identity by default. It is in mm
         if `spacing` is given, else in voxels of unknown size.
       spacing: mm along each spatial axis, or None where it is not known.
-      provenance: what made the samples, e.g. run, step and seed; JSON-able.
+      provenance: what made the samples, e.g. run, step, seed and truncation; JSON-able. What differs
+        in it is another study and series in DICOM.
       stem: first part of every file name.
       overwrite: replace files that exist.
       labels: `[N]` class numbers.
@@ -117,6 +118,8 @@ def write_samples(
             add(form, partial(np.save, arr=samples, allow_pickle=False))
         else:
             origins = [_origin(provenance, i, form, scaling) for i in range(len(samples))]
+            for origin, label in zip(origins, labels or (), strict=False):
+                origin["class"] = _class_name(label, class_names)
             write = of_sample[form]
             add(form, *(partial(write, sample=s, origin=o) for s, o in zip(samples, origins, strict=True)))
     targets = [Path(output_dir) / name for name in plan]
@@ -144,7 +147,11 @@ def _write_labels(path: Path, labels: Sequence[int], names: Sequence[str]) -> No
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["sample", "class", "name"])
-        rows.writerows([i, label, names[label] if len(names) > label else label] for i, label in enumerate(labels))
+        rows.writerows([i, label, _class_name(label, names)] for i, label in enumerate(labels))
+
+
+def _class_name(label: int, names: Sequence[str]) -> str:
+    return names[label] if len(names) > label else str(label)
 
 
 def _origin(provenance: Mapping[str, Any] | None, index: int, form: str, scaling: Scaling | None) -> dict[str, Any]:

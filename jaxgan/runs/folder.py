@@ -18,6 +18,8 @@ from jaxgan.config.presets import load_config, title
 from jaxgan.files import write_json
 
 ENVIRONMENT = "environment.json"
+# Of a run, and of an exported generator.
+CARD = "model_card.md"
 
 
 def default_name(preset: str) -> Path:
@@ -26,7 +28,7 @@ def default_name(preset: str) -> Path:
 
 
 def write_config(run_dir: str | os.PathLike, config: Config) -> None:
-    """Writes `config.json`, the resolved configuration; raises `InputError` where the folder is not writable."""
+    """Writes `config.json`, the run's configuration; raises `InputError` where the folder is not writable."""
     write_json(Path(run_dir) / "config.json", config.to_dict())
 
 

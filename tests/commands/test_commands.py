@@ -165,12 +165,25 @@ def test_what_cannot_be_written_is_said_before_the_sampling(run, extra, tmp_path
     assert status == 2 and error.count("\n") == 1 and "Read-only" not in error, error
 
 
-@pytest.mark.parametrize("extra", [["--formats", "tif"], ["--interpolate", "--truncation", "1"]])
+@pytest.mark.parametrize(
+    "extra",
+    [["--formats", "tif"], ["--interpolate", "--truncation", "1"], ["--interpolate", "--num_samples", "3"],
+     ["--num_steps", "3"], ["--linear", "--seed", "1"]],
+)  # fmt: skip
 def test_wrong_flags_are_said_before_anything_is_loaded(extra, tmp_path, capsys, monkeypatch):
     arguments = ["--checkpoint", tmp_path / "none", "--output_dir", tmp_path, *extra]
     monkeypatch.setitem(sys.modules, "jaxgan.inference.trained_model", None)  # Its import would fail.
     status, error = in_process("generate", arguments, capsys, monkeypatch)
-    assert status == 2 and extra[-2] in error and "none" not in error, error
+    assert status == 2 and (extra[0] if "--seed" in extra else extra[-2]) in error and "none" not in error, error
+
+
+def test_a_file_in_the_way_of_the_folder_is_said_before_the_sampling(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("precious")
+    monkeypatch.setattr("jaxgan.inference.trained_model.generate", refuse)
+    for folder in ("file", "file/below"):
+        arguments = ["--checkpoint", run, "--output_dir", tmp_path / folder]
+        status, error = in_process("generate", arguments, capsys, monkeypatch)
+        assert status == 2 and "--output_dir" in error and f"{tmp_path / 'file'} is a file" in error, error
 
 
 def test_existing_files_are_not_overwritten_unless_told(run, tmp_path, capsys, monkeypatch):

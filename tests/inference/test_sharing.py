@@ -174,7 +174,7 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
-def test_a_shared_model_is_read_from_the_hub(run, hub, tmp_path, capsys):
+def test_a_shared_model_is_read_from_the_hub(run, hub, tmp_path, capsys, monkeypatch):
     to = ["--checkpoint", str(run), "--to", "hf://lab/hippocampi"]
     assert share.main(to) == 0
     assert capsys.readouterr().out.strip() == f"https://huggingface.co/lab/hippocampi/commit/{1:040x}"
@@ -183,6 +183,9 @@ def test_a_shared_model_is_read_from_the_hub(run, hub, tmp_path, capsys):
     assert share.main([*to, "--public", "--half"]) == 0
     assert hub == [("lab/hippocampi", True), ("lab/hippocampi", False)]
     assert files("hf://lab/hippocampi@v1", tmp_path / "v1") == expected
+    monkeypatch.chdir(tmp_path)
+    assert generate.main(["--checkpoint", "hf://lab/hippocampi@v1", "--num_samples", "1", "--formats", "npy"]) == 0
+    assert list((tmp_path / "generated").glob("hippocampi-*/samples.npy")), "not by the hash that the hub's cache has"
     assert files("hf://lab/hippocampi", tmp_path / "newest") != expected
 
 

@@ -7,6 +7,7 @@ import re
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxgan.config import Config
 from jaxgan.errors import InputError
+from jaxgan.gan.step import METRICS
 from jaxgan.runs.metrics_log import FILE_NAME, MetricsLog, read_metrics
+from jaxgan.training.preflight import _of_this_game
 
 
 def record(step):
@@ -35,6 +39,19 @@ def events(run_dir):
             found.append(Event.FromString(data[12 : 12 + length]))
             data = data[16 + length :]
     return found
+
+
+def test_every_number_that_training_logs_stands_in_the_docs():
+    fields = {
+        "data": {"labelled": True},
+        "critic": {"conditioning": "auxiliary"},
+        "objective": {"loss": "hinge", "r1_weight": 1.0, "perceptual_weight": 1.0},
+        "diffaugment": {"policy": ["flip"], "adaptive": True},
+    }
+    page = (Path(__file__).parents[2] / "docs" / "outputs.md").read_text()
+    table = page.split("### metrics.jsonl")[1].split("\n### ")[0]
+    names = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.M))))
+    assert {*METRICS, *_of_this_game(Config.from_dict(fields))} <= names
 
 
 def test_scalars_of_any_kind_come_back(tmp_path):
