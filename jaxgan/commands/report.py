@@ -28,7 +28,7 @@ def parser() -> flags.ArgumentParser:
         metavar="FILE.html",
         help="the comparison of several runs (default: comparison.html)",
     )
-    own.add_argument("--overwrite", action="store_true", help="let --output replace a file that is no such page")
+    own.add_argument("--overwrite", action="store_true", help="let the comparison replace a file that is none")
     return own
 
 
@@ -37,15 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     for run in args.runs:
         check_run(run)
-    if args.output and len(args.runs) == 1:
-        raise InputError(f"--output {args.output} is for comparisons: give a second run, or leave it out")
+    several = len(args.runs) > 1
+    for name in ("output", "overwrite"):
+        if getattr(args, name) and not several:
+            raise InputError(f"--{name} is for comparisons: give a second run, or leave it out")
+    from jaxgan.reporting.report import check_comparison, write_comparison
+
+    output = args.output or "comparison.html"
+    if several:
+        check_comparison(output, args.overwrite)
     for run in args.runs:
         for path in redraw(run):
             print(path)
-    if len(args.runs) > 1:
-        from jaxgan.reporting.report import write_comparison
-
-        print(write_comparison(args.runs, args.output or "comparison.html", args.overwrite))
+    if several:
+        print(write_comparison(args.runs, output, args.overwrite))
     return 0
 
 

@@ -31,7 +31,7 @@ from jaxgan.reporting.page_tables import (
     window_note,
 )
 
-_MARK = "jaxgan report"
+_COMPARISON = 'content="jaxgan comparison"'
 
 
 def write_report(run_dir: str | os.PathLike) -> Path:
@@ -101,7 +101,7 @@ def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLik
 
     Args:
       runs: folders of runs, at least two.
-      output: the page, replaced where it is such a page.
+      output: the page, replaced where it is a comparison.
       overwrite: replace any file.
 
     Returns:
@@ -110,9 +110,7 @@ def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLik
     Raises:
       InputError: a file of a run is damaged, `output` is another file, or it cannot be written.
     """
-    path = Path(output)
-    if path.exists() and not overwrite and f'content="{_MARK}"' not in path.read_text(errors="replace")[:1000]:
-        raise InputError(f"--output {path} exists and is no report: give another file, or --overwrite")
+    path = check_comparison(output, overwrite)
     contents = [read_contents(run) for run in runs]
     names = distinct([run.name for run in contents])
     lists = [page_pictures.frames(run, most=12) for run in contents]
@@ -148,6 +146,16 @@ def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLik
         environment=side_by_side([dict(environment_rows(run)) for run in contents]),
         folder_links=list(zip(names, links, strict=True)),
     )
+
+
+def check_comparison(output: str | os.PathLike, overwrite: bool = False) -> Path:
+    """Where a comparison may lie; raises `InputError` for a folder and, without `overwrite`, a file that is none."""
+    path = Path(output)
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder: give a file name")
+    if path.exists() and not overwrite and _COMPARISON not in path.read_text(errors="replace")[:1000]:
+        raise InputError(f"--output {path} exists and is no comparison: give another file, or --overwrite")
+    return path
 
 
 def _write(path: Path, template: str, data: Mapping[str, Any], **values: Any) -> Path:

@@ -171,7 +171,7 @@ def test_several_runs_are_compared(make_run, tmp_path, capsys, monkeypatch):
     data = data_of(tmp_path / "comparison.html")
     assert [run["name"] for run in data["runs"]] == ["one", "two"] and len(data["frames"]) == 2
     (tmp_path / "notes.txt").write_text("precious")
-    with pytest.raises(InputError, match=r"notes\.txt exists and is no report.*--overwrite"):
+    with pytest.raises(InputError, match=r"notes\.txt exists and is no comparison.*--overwrite"):
         write_comparison([one, two], tmp_path / "notes.txt")
     with pytest.raises(InputError, match="second run"):
         command.main([str(one), "--output", "x.html"])
