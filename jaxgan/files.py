@@ -6,6 +6,8 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
+import numbers
 import os
 import secrets
 import shutil
@@ -128,6 +130,15 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     """Writes a value as indented JSON in place of what was there; raises as `atomic_files` does."""
     with atomic_files([path], overwrite=True) as (temporary,):
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """A value with None for every number in it that is not finite: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, numbers.Real) and not math.isfinite(value) else value
 
 
 def cache_folder() -> Path:

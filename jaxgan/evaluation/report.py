@@ -15,7 +15,7 @@ from jaxgan.evaluation.figures import figure_paths, make_figures
 from jaxgan.evaluation.metric import Measurement
 from jaxgan.evaluation.registry import value_of
 from jaxgan.evaluation.sources import Source
-from jaxgan.files import atomic_files
+from jaxgan.files import atomic_files, finite
 
 
 def _reading(name: str, measurement: Measurement) -> str:
@@ -66,17 +66,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _finite(value: Any) -> Any:
-    """NaN is no JSON: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating) and not np.isfinite(value):
-        return None
-    return value
 
 
 def _name_files(evaluation: Evaluation, training: Source, generated: Source) -> None:
@@ -135,7 +124,7 @@ def write_report(
     tables = [output.with_name(f"{output.stem}_nearest.csv")] if pairs else []
     targets = [output, *paths.values(), *tables]
     with atomic_files(targets, overwrite=overwrite) as (json_file, *others):
-        json_file.write_text(json.dumps(_finite(record), indent=2, default=_plain) + "\n")
+        json_file.write_text(json.dumps(finite(record), indent=2, default=_plain) + "\n")
         for figure, picture in zip(figures.values(), others, strict=False):
             figure.savefig(picture, format="png")
         if tables:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import jaxgan
 from jaxgan.errors import InputError
-from jaxgan.files import atomic_files
+from jaxgan.files import atomic_files, finite
 from jaxgan.reporting import page_pictures
 from jaxgan.reporting.contents import flat, origin, read_contents
 from jaxgan.reporting.markdown import to_html
@@ -164,7 +163,7 @@ def _write(path: Path, template: str, data: Mapping[str, Any], **values: Any) ->
     loader = jinja2.PackageLoader("jaxgan.reporting", "page")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
     # "<" is written otherwise, so that no text of the data can end the script element.
-    text = json.dumps(_finite(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(finite(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     read = lambda name: loader.get_source(environment, name)[0]  # noqa: E731
     page = environment.get_template(template).render(
         data=text,
@@ -177,12 +176,3 @@ def _write(path: Path, template: str, data: Mapping[str, Any], **values: Any) ->
     with atomic_files([path], overwrite=True) as (temporary,):
         temporary.write_text(page, encoding="utf-8")
     return path
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null instead."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
