@@ -207,6 +207,7 @@ def _card_facts(model: Any, dataset: Any) -> dict[str, Any]:
             "conditional": bool(model.class_names),
             "generator_parameters": _size(model.params),
             "critic_parameters": None if model.critic is None else _size(model.critic[1]),
+            "config": model.config.to_dict(),
         },
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from pathlib import Path
@@ -15,10 +16,12 @@ import safetensors.numpy
 from jax import export
 
 import jaxgan
+from jaxgan.config.timetable import Timetable
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
 from jaxgan.inference.exported import CONFIG, WEIGHTS, is_export, named
 from jaxgan.inference.trained_model import TrainedModel, networks
+from jaxgan.runs.folder import CARD
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 PROGRAM, SHARED = ("model.stablehlo", "load.py"), ("README.md", "metadata.json", "__init__.py")
@@ -107,7 +110,7 @@ def contents(model: TrainedModel, with_program: bool = True, half: bool = False)
     files = {
         WEIGHTS: safetensors.numpy.save(plain, {"jaxgan": json.dumps(_facts(model))}),
         CONFIG: (json.dumps(model.config.to_dict(), indent=2) + "\n").encode(),
-        "model_card.md": model_card(model, with_program).encode(),
+        CARD: model_card(model, with_program).encode(),
     }
     if with_program:
         files["model.stablehlo"] = bytes(program(model).serialize())
@@ -183,7 +186,9 @@ def _loader(model: TrainedModel) -> str:
 
 def model_card(model: TrainedModel, with_program: bool = True) -> str:
     """A short card in Markdown: what the samples are, what they mean, and how the model was made."""
-    config, scaling = model.config, model.scaling
+    config, scaling, objective = model.config, model.scaling, model.config.objective.resolved()
+    # One number, or where networks grow those of the stages.
+    updates = " then ".join(str(n) for n, _ in itertools.groupby(n for n, _ in Timetable.of(config).layouts))
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.class_names)) or "none (unconditional)"
     spacing = " x ".join(f"{side:g}" for side in model.spacing) + " mm" if model.spacing else "not known"
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
@@ -200,7 +205,7 @@ A generator of synthetic images, trained with jaxgan {jaxgan.__version__}. Its s
 | classes | {classes} |
 | data | fingerprint `{model.data_fingerprint}` |
 | networks | generator `{config.generator.network}`, critic `{config.critic.network}`; {weights:,} parameters sampled |
-| game | `{config.objective.loss}`, penalty `{config.objective.penalty}`, {config.objective.n_critic} critic updates |
+| game | `{objective.loss}`, penalty `{objective.penalty}`, {updates} critic updates |
 | iteration | {model.step:,}; the exponential moving average of the generator's weights |
 | evaluation | {"below" if (found := _evaluation(model)) else "none is stated here"} |
 | licence | not stated: the owner of the data and of the model chooses it |
@@ -213,7 +218,7 @@ this table in its header; `config.json` is the run's configuration. `jaxgan gene
 def _evaluation(model: TrainedModel) -> str:
     """What `evaluate --card` wrote of this step into the run's folder, without its title and local paths; else ""."""
     try:
-        lines = (model.run_dir / "model_card.md").read_text(encoding="utf-8").splitlines()
+        lines = (model.run_dir / CARD).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return ""
     if not any(line.startswith("- Checkpoint: ") and line.endswith(f" step {model.step:,}") for line in lines):

@@ -15,6 +15,7 @@ from jaxgan.inference.locations import repository
 from jaxgan.inference.medigan import About, metadata, package
 from jaxgan.inference.trained_model import TrainedModel
 from jaxgan.runs.evaluations import read_evaluations
+from jaxgan.runs.folder import CARD
 
 
 def lay_out(
@@ -37,10 +38,10 @@ def lay_out(
     """
     check_output(output, overwrite)
     files = contents(model, half=half)
-    card = files["model_card.md"].decode()
+    card = files[CARD].decode()
     if about.licence:
         card = card.replace("not stated: the owner of the data and of the model chooses it", about.licence)
-        files["model_card.md"] = card.encode()
+        files[CARD] = card.encode()
     files["README.md"] = (_front_matter(model, about) + card).encode()
     files["metadata.json"] = metadata(model, about, _evaluated(model)).encode()
     files["__init__.py"] = package(model).encode()

@@ -7,15 +7,18 @@ al. 2019, Model Cards for Model Reporting).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxgan.config import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
+from jaxgan.runs.folder import CARD
 
-FILE_NAME = "model_card.md"
 ASPECTS = {
     "fidelity": "Fidelity: are samples like the real images?",
     "diversity": "Diversity: are all kinds of real images among them?",
@@ -116,7 +119,7 @@ def _model(record: Mapping[str, Any], run_dir: Path) -> Section:
     critic = "" if model["critic_parameters"] is None else f", critic {model['critic_parameters']:,}"
     lines.append(f"Parameters: generator {model['generator_parameters']:,}{critic}")
     lines.append("Conditional: a sample's class is asked for" if model["conditional"] else "Unconditional")
-    config = _read(run_dir / "config.json")
+    config = _config(Config.from_record(model["config"]))
     for section, fields in (
         ("generator", ("network", "widths", "norm", "latent_dim")),
         ("critic", ("network", "widths", "norm", "conditioning")),
@@ -124,20 +127,30 @@ def _model(record: Mapping[str, Any], run_dir: Path) -> Section:
         ("optimizer", ("name", "lr", "critic_lr")),
         ("train", ("batch_size", "precision", "ema_halflife_images")),
     ):
-        known = {name: config.get(section, {}).get(name) for name in fields}
+        known = {name: config[section][name] for name in fields}
         if not known.get("critic_lr"):  # 0: that of the generator
             known.pop("critic_lr", None)
-        text = ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
-        lines += [f"{section.capitalize()}: {text}"] if text else []
-    lines += _length(run_dir)
+        lines.append(f"{section.capitalize()}: " + ", ".join(f"{name} {value}" for name, value in known.items()))
+    lines += _length(run_dir, model["step"])
     return Section("Model", tuple(lines))
 
 
-def _length(run_dir: Path) -> list[str]:
-    """How long the run was, as far as its log says."""
+def _config(config: Config) -> dict[str, Any]:
+    """The fields by section, automatic values as what they mean, and what stages of growth differ in stage by stage."""
+    fields, layouts = config.to_dict(), Timetable.of(config).layouts
+    updates, batches = (
+        " then ".join(str(value) for value, _ in itertools.groupby(values)) for values in zip(*layouts, strict=True)
+    )
+    fields["objective"] |= {"penalty": config.objective.resolved().penalty, "n_critic": updates}
+    fields["train"] |= {"batch_size": batches}
+    return fields
+
+
+def _length(run_dir: Path, step: int) -> list[str]:
+    """How long the run was until a step, as far as its log says."""
     from jaxgan.runs.metrics_log import read_metrics
 
-    records = read_metrics(run_dir) if (run_dir / "metrics.jsonl").is_file() else []
+    records = [record for record in read_metrics(run_dir) if record.get("step", 0) <= step]
     rates = [record["images_per_second"] for record in records if record.get("images_per_second")]
     if not rates or "images" not in records[-1]:
         return []
@@ -182,7 +195,7 @@ def sections(record: Mapping[str, Any], run_dir: Path) -> list[Section]:
 
     Args:
       record: what `evaluate --card` wrote.
-      run_dir: the run's folder, for its configuration and the length of its training.
+      run_dir: the run's folder, for the length of its training.
     """
     use = record["card"].get("intended_use") or (
         "Not stated by its author (--intended_use). Samples are no observations: nothing may be concluded from them"
@@ -227,7 +240,7 @@ def write_card(record_path: Path, run_dir: Path) -> Path:
     record = _read(record_path)
     if "card" not in record:
         raise InputError(f"{record_path}: was not made for a card: evaluate again with --card")
-    path = run_dir / FILE_NAME
+    path = run_dir / CARD
     with atomic_files([path], overwrite=True) as (temporary,):
         temporary.write_text(markdown(sections(record, run_dir), record["created"]), encoding="utf-8")
     return path

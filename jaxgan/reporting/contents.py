@@ -22,10 +22,9 @@ from jaxgan.pictures import grid, window_of
 from jaxgan.reporting.metric_curves import series
 from jaxgan.reporting.sample_figures import Snapshot, load_samples
 from jaxgan.runs.evaluations import read_evaluations
-from jaxgan.runs.folder import ENVIRONMENT
+from jaxgan.runs.folder import CARD, ENVIRONMENT
 from jaxgan.runs.metrics_log import read_metrics
 
-CARD = "model_card.md"
 _COUNTED = ("step", "images", "epoch")
 
 

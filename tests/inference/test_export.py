@@ -130,6 +130,7 @@ def test_the_weights_are_read_by_safetensors(model, exported):
     assert facts["step"] == 1 and facts["scaling"] == model.scaling.to_dict()
     assert Config.from_dict(json.loads((exported / "config.json").read_text())) == model.config
     card = (exported / "model_card.md").read_text()
+    assert "`wgan`, penalty `gp`, 1 critic updates" in card
     assert "from 0 to 255" in card and all(name in card for name in model.class_names)
 
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.reporting.card import judge, sections, write_card
+from jaxgan.runs.metrics_log import MetricsLog
 
 
 def measurement(value, interval=None, better="lower", aspect="privacy", **details):
@@ -59,20 +61,29 @@ RECORD = {
             "classes": ["a", "b"], "class_counts": [900, 100], "fingerprint": "f00",
             "scaling": {"low": 0.0, "high": 255.0, "dtype": "uint8", "units": ""},
         },
-        "model": {"step": 7, "conditional": True, "generator_parameters": 1234, "critic_parameters": 567},
+        "model": {
+            "step": 7, "conditional": True, "generator_parameters": 1234, "critic_parameters": 567,
+            "config": Config.from_dict({"objective": {"loss": "wgan"}, "train": {"batch_size": 32}}).to_dict(),
+        },
     },
 }  # fmt: skip
 
 
 def test_the_card_says_what_was_measured_and_what_was_not(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"objective": {"loss": "hinge"}, "train": {"batch_size": 32}}))
+    # The run went on after the step that was evaluated, with other settings.
+    later = Config.from_dict({"objective": {"loss": "hinge"}}).to_dict()
+    (tmp_path / "config.json").write_text(json.dumps(later))
+    with MetricsLog(tmp_path) as log:
+        for step in (3, 6, 90):
+            log.write({"step": step, "images": 100 * step, "epoch": float(step), "images_per_second": 50.0 * step})
     path = tmp_path / "evaluation" / "x.json"
     path.parent.mkdir()
     path.write_text(json.dumps(RECORD))
     assert write_card(path, tmp_path) == tmp_path / "model_card.md"
     text = (tmp_path / "model_card.md").read_text()
     for words in (
-        "cells", "a (900), b (100)", "f00", "step 7", "1,234", "loss hinge", "batch_size 32", "Teaching", "few samples",
+        "cells", "a (900), b (100)", "f00", "step 7", "1,234", "loss wgan, penalty gp, n_critic 5", "batch_size 32,",
+        "Training: 600 images at 300 images/s (median), about 2 s", "Teaching", "few samples",
         "utility, since no classes", "100 held out", "100 samples against 50 real images (holdout)",
     ):  # fmt: skip
         assert words in text, words
@@ -88,6 +99,21 @@ def test_the_card_says_what_was_measured_and_what_was_not(tmp_path):
     assert {len(row) for row in rows.values()} == {6}, "a bar in a cell tears no row apart"
     utility = next(part for part in sections(RECORD, tmp_path) if part.title.startswith("Utility"))
     assert utility.lines == ("Not measured.",)
+
+
+def test_stages_of_growth_are_told_one_by_one(tmp_path):
+    growing = {
+        "data": {"size": 32},
+        "generator": {"network": "growing", "widths": [8, 8, 8, 8]},
+        "critic": {"network": "growing", "widths": [8, 8, 8, 8]},
+        "objective": {"loss": "non_saturating"},
+        "growing": {"batch_sizes": [16, 16, 8], "n_critics": [1, 2, 2]},
+    }
+    model = RECORD["card"]["model"] | {"config": Config.from_dict(growing).to_dict()}
+    record = RECORD | {"card": RECORD["card"] | {"model": model}}
+    lines = next(part for part in sections(record, tmp_path) if part.title == "Model").lines
+    assert any("penalty none, n_critic 1 then 2" in line for line in lines)
+    assert any(line.startswith("Train: batch_size 16 then 8, ") for line in lines)
 
 
 def test_a_row_says_where_it_compares_with_other_images(tmp_path):
