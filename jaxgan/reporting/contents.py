@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxgan.config.legacy import present_fields
 from jaxgan.config.schema import Config
+from jaxgan.config.timetable import Timetable
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.pictures import grid, window_of
@@ -106,14 +107,22 @@ class RunContents:
         return grid(samples, labels=labels, names=self.class_names, affine=self.affine, window=self.window, side=side)
 
     @cached_property
+    def timetable(self) -> Timetable | None:
+        """How many images each iteration shows; None where the configuration is not there, or not known here."""
+        try:
+            return Timetable.of(Config.from_record(self.config)) if self.config else None
+        except InputError:  # A network of a preset file, or a field of another version.
+            return None
+
+    @cached_property
     def position(self) -> dict[str, float]:
         """Step, images and epoch where the run stands: of its newest checkpoint, samples or line, whichever is last."""
         last = {name: self.records[-1][name] for name in _COUNTED if name in self.records[-1]} if self.records else {}
         saved = [int(path.name) for path in (self.folder / "checkpoints").glob("*") if path.name.isdecimal()]
         step = max([int(last.get("step", 0)), *saved, *(snapshot.step for snapshot in self.snapshots)])
         if last.get("step") and step != last["step"]:
-            # Every iteration shows as many images as the one before.
-            share = step / last["step"]
+            images = self.timetable.images if self.timetable else float
+            share = images(step) / images(last["step"])
             last |= {name: last[name] * share for name in ("images", "epoch") if name in last}
         return last | {"step": step} if last or step else {}
 

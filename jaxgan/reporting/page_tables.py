@@ -38,8 +38,7 @@ def headline(run: RunContents) -> list[tuple[str, str]]:
         rows.append(("images shown", f"{round(at['images']):,}"))
     if math.isfinite(run.throughput):
         rows.append(("images a second (median)", f"{run.throughput:,.4g}"))
-    for row in evaluation_tables(run).get("rows", [])[:4]:
-        rows.append((row["name"], row["value"]))
+    rows += list(evaluated(run).items())[:4]
     if run.environment.get("devices"):
         rows.append(("devices", str(run.environment["devices"])))
     if run.environment.get("preset"):
@@ -67,6 +66,17 @@ def metric_rows(records: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]
             yield {"name": title_of(name), "last": last, "lowest": lowest, "highest": highest}
 
 
+def evaluated(run: RunContents) -> dict[str, str]:
+    """The values of the newest evaluation by name, which says where latents were cut off: others do not compare."""
+    cut = _cut(run.evaluation)
+    return {row["name"] + cut: row["value"] for row in evaluation_tables(run).get("rows", [])}
+
+
+def _cut(record: Mapping[str, Any]) -> str:
+    cut = record.get("truncation")
+    return f", latents cut off at {cut:g} standard deviations" if isinstance(cut, int | float) else ""
+
+
 def evaluation_tables(run: RunContents) -> dict[str, Any]:
     """The newest evaluation as tables; empty where there is none."""
     record = run.evaluation
@@ -89,8 +99,7 @@ def evaluation_tables(run: RunContents) -> dict[str, Any]:
     (about, _), *others = compared.items()
     about += f", checkpoint of iteration {record['step']:,}" if isinstance(record.get("step"), int) else ""
     about += f", on {str(record.get('created', ''))[:16].replace('T', ' ')}" if record.get("created") else ""
-    cut = record.get("truncation")
-    about += f", latents cut off at {cut:g} standard deviations" if isinstance(cut, int | float) else ""
+    about += _cut(record)
     classes = record.get("per_class") or {}
     columns = list(dict.fromkeys(name for values in classes.values() for name in values))
     return {

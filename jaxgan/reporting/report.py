@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jaxgan.reporting.page_tables import (
     config_table,
     distinct,
     environment_rows,
+    evaluated,
     evaluation_tables,
     files_of,
     headline,
@@ -73,6 +75,7 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         "report.html",
         data,
         title=run.name,
+        place=shlex.quote(str(run.folder.resolve())),
         summary=summary(run),
         sections=[(anchor, name) for anchor, name, there in sections if there],
         headline=headline(run),
@@ -127,7 +130,6 @@ def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLik
     }
     sections = [("runs", "Runs"), ("curves", "Curves"), *([("samples", "Samples")] if grids else [])]
     sections += [(name.lower(), name) for name in ("Evaluation", "Configuration", "Environment")]
-    values = [{row["name"]: row["value"] for row in evaluation_tables(run).get("rows", [])} for run in contents]
     links = [os.path.relpath(run.folder / FILE_NAME, path.absolute().parent) for run in contents]
     return _write(
         path,
@@ -140,7 +142,7 @@ def write_comparison(runs: Sequence[str | os.PathLike], output: str | os.PathLik
         headline=side_by_side([dict(headline(run)) for run in contents]),
         grids=grids,
         steps=max((len(frames) for frames in lists), default=0),
-        evaluations=side_by_side(values),
+        evaluations=side_by_side([evaluated(run) for run in contents]),
         differences=[row for row in side_by_side([flat(run.config) for run in contents]) if len(set(row[1])) > 1],
         environment=side_by_side([dict(environment_rows(run)) for run in contents]),
         folder_links=list(zip(names, links, strict=True)),

@@ -48,8 +48,9 @@ def make_figures(run_dir: str | os.PathLike) -> list[Path]:
     """
     run = read_contents(run_dir)
     objective = run.config.get("objective", {})
+    updates = {count for count, _ in run.timetable.layouts} if run.timetable else {objective.get("n_critic")}
     figures: dict[str, Figure | None] = {
-        "losses": metric_curves.losses(run.records, objective.get("n_critic")),
+        "losses": metric_curves.losses(run.records, updates.pop() if len(updates) == 1 else None),
         "wasserstein": metric_curves.wasserstein(
             run.records, objective.get("weight_clip", 0.0), objective.get("loss", "wgan")
         ),

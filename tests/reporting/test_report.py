@@ -1,7 +1,9 @@
 """The report page: what stands in it, and what it does in a real browser."""
 
+import html
 import json
 import re
+import shlex
 import time
 
 import numpy as np
@@ -90,6 +92,35 @@ def test_a_run_that_has_nothing_yet_and_one_written_before(tmp_path, make_run):
         (folder / name).unlink()
     page = write_report(folder).read_text()
     assert "differs from the defaults" in page and "16 generated samples" in page
+
+
+def test_what_an_iteration_shows_may_differ_between_stages(make_run):
+    growing = {"fade_images": 800, "hold_images": 4000, "batch_sizes": [16, 8, 8], "n_critics": [5, 1, 1]}
+    networks = {"generator__network": "growing", "critic__network": "growing"}
+    folder = make_run("grown", (32, 32, 1), data__size=32, growing=growing, **networks)
+    (folder / "checkpoints" / "688").mkdir(parents=True)
+    run = read_contents(folder)
+    # A stage of 50 iterations of 80 images, then iterations of 8.
+    images = [min(50, step) * 80 + max(0, step - 50) * 8 for step in (620, 688)]
+    assert run.position["images"] == pytest.approx(19_840 * images[1] / images[0])
+    assert run.position["epoch"] == pytest.approx(31 * images[1] / images[0])
+
+
+def test_the_command_on_the_page_names_the_run_and_numbers_their_cut(make_run, monkeypatch):
+    folder = make_run("my run", (8, 8, 1))
+    monkeypatch.chdir(folder)
+    command = shlex.join(["jaxgan", "evaluate", "--checkpoint", str(folder)])
+    assert f"<code>{command}</code>" in html.unescape(write_report(".").read_text())
+    evaluation(folder)
+    file = folder / "evaluation" / "2026.json"
+    write_json(file, json.loads(file.read_text()) | {"truncation": 0.5})
+    cut = "fd_vgg16, latents cut off at 0.5 standard deviations"
+    assert f"<dt>{cut}</dt>" in write_report(folder).read_text()
+    other = make_run("other", (8, 8, 1))
+    evaluation(other)
+    page = write_comparison([folder, other], folder / "both.html").read_text()
+    assert f"<tr><td>{cut}</td><td>65.8</td><td></td></tr>" in page
+    assert "<tr><td>fd_vgg16</td><td></td><td>65.8</td></tr>" in page
 
 
 def test_text_of_the_run_cannot_end_the_script(make_run):

@@ -175,6 +175,13 @@ def test_make_figures(run_dir):
     assert make_figures(run_dir), "drawn again over the old ones"
 
 
+def test_automatic_critic_updates_are_told_as_what_they_mean(make_run, monkeypatch):
+    told = []
+    monkeypatch.setattr(metric_curves, "losses", lambda records, updates: told.append(updates))
+    make_figures(make_run("run", (8, 8, 1), objective__n_critic=0))
+    assert told == [5]
+
+
 def test_what_an_abandoned_attempt_has_drawn_is_deleted(run_dir):
     # Epoch 31: further than the run has come since.
     np.save(run_dir / "samples" / "step_00001200.npy", samples(16, 8, 8, 1))
