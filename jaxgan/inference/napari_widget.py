@@ -7,12 +7,15 @@ works without a window.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxgan.errors import InputError
+from jaxgan.inference.locations import locate
 from jaxgan.inference.trained_model import TrainedModel, generate_samples, load_trained_model, sample_labels
+from jaxgan.runs.checkpoint_folder import saved_steps, split_path
 
 if TYPE_CHECKING:
     import napari.types
@@ -72,8 +75,15 @@ def layer(
     return values, told, "image"
 
 
-# The last one stays: whoever looks for samples asks for many seeds of one model.
-_load = functools.lru_cache(1)(load_trained_model)
+def _load(source: str, step: str) -> TrainedModel:
+    """The model last asked for stays, as whoever looks asks for many seeds of one, until its run saves another step."""
+    folder = locate(source)
+    return _kept(folder, step, tuple(saved_steps(split_path(folder)[0])))
+
+
+@functools.lru_cache(1)
+def _kept(folder: Path, step: str, _saved: tuple[int, ...]) -> TrainedModel:
+    return load_trained_model(folder, step)
 
 
 def sample_widget() -> FunctionGui:

@@ -27,7 +27,7 @@ def lay_out(
       model: from `load_trained_model`.
       output: folder of the files; it must not exist, or be empty.
       about: what its author says.
-      overwrite: write into a folder that holds files, in place of those of the same names.
+      overwrite: write into a folder that holds files, in place of an export there.
       half: see `export_model`.
 
     Returns:

@@ -10,6 +10,7 @@ import yaml
 
 import jaxgan
 from jaxgan.errors import InputError
+from jaxgan.inference import napari_widget
 from jaxgan.inference.napari_widget import layer
 
 ROOT = Path(jaxgan.__file__).parent
@@ -33,6 +34,14 @@ def test_a_layer_holds_the_samples_in_their_units_and_size(name):
         assert one["metadata"]["classes"] == [model.class_names[1]] * 3
         with pytest.raises(InputError, match="labels="):
             layer(model, 1, "nonsense")
+
+
+def test_a_model_is_read_again_once_its_run_has_saved_another_step(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(napari_widget, "load_trained_model", lambda folder, step: read.append(step) or len(read))
+    for saved, expected in ((1, 1), (1, 1), (2, 2), (2, 2)):
+        (tmp_path / "checkpoints" / str(saved)).mkdir(parents=True, exist_ok=True)
+        assert napari_widget._load(str(tmp_path), "latest") == expected
 
 
 @pytest.mark.extras
