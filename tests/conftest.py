@@ -1,5 +1,6 @@
 """Tests run on four CPU devices, compile quickly rather than well, and find real data only where told."""
 
+import collections
 import gc
 import os
 import tempfile
@@ -31,6 +32,36 @@ jax.config.update("jax_num_cpu_devices", 4)
 # No deadline: the first example of a test may compile.
 hypothesis.settings.register_profile("jaxgan", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("jaxgan")
+
+
+# Files that take long, though few tests are in them; longest first.
+LONG = (
+    "docs/test_running.py",
+    "config/test_presets.py",
+    "docs/test_notebooks.py",
+    "benchmark/test_quality.py",
+    "benchmark/test_copies.py",
+    "test_parallel.py",
+    "test_installed.py",
+    "gan/test_growth.py",
+    "training/test_growing.py",
+    "evaluation/metrics/test_utility.py",
+    "runs/test_written_before.py",
+    "commands/test_launch.py",
+)
+
+
+def pytest_configure(config):
+    # pytest-xdist (from 3.8) would put files of many tests first; where it is asked not to, it keeps the order below.
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Long files first, then those of many tests: one that begins last keeps one worker busy, and the others idle."""
+    tests = collections.Counter(item.path for item in items)
+    place = {Path(__file__).parent / name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: (place.get(item.path, len(LONG)), -tests[item.path]))
 
 
 @pytest.fixture(autouse=True, scope="module")
