@@ -1,6 +1,7 @@
 """Who may import whom: the import graph is read from the source, lazy imports included, and compared with the house."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,17 @@ ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["__main__"] = {"commands"}
 
 
+@functools.cache
 def modules():
     return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def dotted(path):
     """`jaxgan/gan/step.py` as "gan.step", a package as its name."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -55,6 +63,7 @@ def room(name):
     return name.removeprefix("commands.") if name in ("commands.cli", "commands.flags") else name.split(".")[0]
 
 
+@functools.cache
 def resolve(name):
     """The module that a dotted name inside the package leads to; a public name leads to where it is defined."""
     name = name.removeprefix("jaxgan").lstrip(".")
@@ -92,14 +101,14 @@ def imports(tree):
 
 
 def graph():
-    return {dotted(path): set(imports(ast.parse(path.read_text()))) - {"", dotted(path)} for path in modules()}
+    return {dotted(path): set(imports(tree_of(path))) - {"", dotted(path)} for path in modules()}
 
 
 @pytest.mark.parametrize("path", modules(), ids=dotted)
 def test_a_module_imports_only_what_the_house_allows(path):
     here = room(dotted(path))
     assert here in ALLOWED, f"{path} has no place in the house"
-    forbidden = {name for name in imports(ast.parse(path.read_text())) if name} - {dotted(path)}
+    forbidden = {name for name in imports(tree_of(path)) if name} - {dotted(path)}
     forbidden = {name for name in forbidden if room(name) not in ALLOWED[here] | {here}}
     assert not forbidden, f"{dotted(path)} must not import {', '.join(sorted(forbidden))}"
 
@@ -134,7 +143,7 @@ def test_every_way_to_import_is_seen(text):
 
 def test_imports_by_a_computed_name_stand_in_one_place_each():
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if name == "library":  # Of an extra: `errors.library`.
                 assert isinstance(node.args[0], ast.Constant) and not node.args[0].value.startswith("jaxgan"), path
@@ -161,7 +170,7 @@ def test_libraries_are_named_in_one_place(word, homes):
     for path in modules():
         found = {
             module.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(tree_of(path))
             for module in (
                 [node.module or ""] if isinstance(node, ast.ImportFrom)
                 else [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
