@@ -5,6 +5,7 @@ An instruction in the body of a loop counts as often as the loop is known to run
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
 _COLLECTIVES = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+# What a device computes with, as opposed to what moves, names or regroups arrays.
+_WORK = {"fusion", "convolution", "dot", "custom-call", "while", "conditional", "call"}
 
 
 class Instruction(NamedTuple):
@@ -105,17 +108,29 @@ def cudnn_calls(text: str) -> Counter[Call]:
     return calls
 
 
-def collectives(text: str) -> Counter[tuple[str, int, bool]]:
-    """Collectives by (kind, bytes of the result, whether it may run beside other work)."""
-    found: Counter[tuple[str, int, bool]] = Counter()
-    for _, operation, line, times, _ in instructions(text):
+def collectives(text: str) -> Counter[tuple[str, int, int]]:
+    """Collectives by (kind, bytes of the result, operations that the device works on meanwhile).
+
+    The text is in the order in which a device runs it: what stands between a collective's start and its end runs beside
+    it. Where nothing does (0), the device waits.
+    """
+    found: Counter[tuple[str, int, int]] = Counter()
+    program = instructions(text)
+    for place, (name, operation, line, times, _) in enumerate(program, 1):
         if kind := re.fullmatch(rf"({_COLLECTIVES})(-start)?", operation):
             result = line.split(" = ", 1)[1].split(f" {operation}(")[0]
             arrays = re.findall(r"(\w+)\[([\d,]*)\]", result)
             size = sum(_BYTES.get(dtype, 4) * prod(map(int, filter(None, shape.split(",")))) for dtype, shape in arrays)
-            overlaps = bool(kind[2]) and '"is_sync":true' not in line
-            found[kind[1], size, overlaps] += times
+            waits = not kind[2] or '"is_sync":true' in line
+            found[kind[1], size, 0 if waits else _beside(program[place:], name)] += times
     return found
+
+
+def _beside(following: list[Instruction], name: str) -> int:
+    """How many operations of work stand before the end of the collective that `name` starts."""
+    end = re.compile(rf"-done\(.*%{re.escape(name)}(?![\w.\-])")
+    between = itertools.takewhile(lambda instruction: not end.search(instruction.text), following)
+    return sum(i.operation in _WORK and '"AllocateBuffer"' not in i.text for i in between)
 
 
 def looped_copies(text: str) -> Counter[str]:

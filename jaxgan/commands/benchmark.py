@@ -16,6 +16,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ import jax
 
 import jaxgan
 from jaxgan import files
-from jaxgan.benchmark.compiled import as_row, compile_for, header, summary
-from jaxgan.benchmark.targets import Target, find_target, stay_on_host
+from jaxgan.benchmark.compiled_table import fill_table
+from jaxgan.benchmark.targets import find_target, stay_on_host
 from jaxgan.benchmark.torch_modes import MODES
 from jaxgan.benchmark.workload import ALL, PlainWorkload, Workload, matrix_peak, num_classes, with_options, work
 from jaxgan.commands import flags
@@ -66,24 +67,24 @@ def parser() -> flags.ArgumentParser:
         metavar="h100[:N]|a100[:N]|v5e:2x2|...",
         help="time nothing: compile for devices that need not be there, and print a table of what the programs hold",
     )
-    add("--output", type=flags.path, metavar="FILE.json", help="write the report there")
+    add("--output", type=flags.path, metavar="FILE.json", help="write the report there, anew after every row")
+    add("--overwrite", action="store_true", help="let --output replace a file that exists")
     return own
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Times, prints the table, writes the report."""
-    benchmark(parser().parse_args(arguments))
-    return 0
+    """Times, prints the table, writes the report; returns the process's exit status."""
+    return int(bool(benchmark(parser().parse_args(arguments)).get("failed")))
 
 
 def benchmark(args: Namespace) -> dict[str, Any]:
     """Times presets and prints a table; returns (and with `args.output` writes) the report.
 
     Args:
-      args: config, batch_size, precision, devices, compare, seconds, target, output.
+      args: config, batch_size, precision, devices, compare, seconds, target, output, overwrite.
 
     Raises:
-      InputError: no such preset, precision, comparison or number of devices, a batch of 0, or PyTorch missing.
+      InputError: no such preset, precision, comparison or number of devices, PyTorch missing, or a file in the way.
     """
     if args.target:
         stay_on_host()
@@ -93,11 +94,13 @@ def benchmark(args: Namespace) -> dict[str, Any]:
     counts = _devices(args.devices)
     if args.target and (counts != [1] or set(compare) - {"plain"}):
         raise InputError("--target takes --compare plain alone, and no --devices: h100:8 names eight of them")
-    if args.batch_size is not None and args.batch_size < 1:
-        raise InputError(f"--batch_size {args.batch_size} is not valid: give 1 or more")
+    if alone := ", ".join(other for other in compare if other != "noinput" and 1 not in counts):
+        raise InputError(f"--compare {alone} is timed on one device, not with --devices {args.devices}: give 1 with it")
     output = Path(args.output) if args.output else None
     if output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
         raise InputError(f"--output {output} cannot be written: give a file in a folder that exists")
+    if output is not None and output.exists() and not args.overwrite:
+        raise InputError(f"--output {output} exists: give another file, or --overwrite")
     # Of all presets those that PyTorch was written for are compared with it; one that was asked for by name must be.
     modes = [mode for mode in compare if mode in MODES]
     refused = {mode: {name: _refusal(mode, preset) for name, preset in presets.items()} for mode in modes}
@@ -106,10 +109,11 @@ def benchmark(args: Namespace) -> dict[str, Any]:
             raise InputError(next(iter(reasons.values())))
 
     if args.target:
-        compiled = _compiled(find_target(args.target), presets, precisions, args.batch_size, "plain" in compare)
-        if output is not None:
-            files.write_json(output, compiled)
-        return compiled
+        target = find_target(args.target)
+        report: dict[str, Any] = {"target": target.name, "versions": _versions([]), "rows": [], "failed": []}
+        kept = partial(_keep, report, output)
+        fill_table(report, kept, target, presets, precisions, args.batch_size, "plain" in compare)
+        return report
     for name, preset in presets.items():
         interval = preset.objective.resolved().penalty_interval
         if interval > 1:
@@ -118,7 +122,7 @@ def benchmark(args: Namespace) -> dict[str, Any]:
                 " another: give a preset with config.objective.penalty_interval 1"
             )
     peaks = {precision: matrix_peak(precision) for precision in precisions}
-    report: dict[str, Any] = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
+    report = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
     print("matrix peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()))
     print(_HEADER)
@@ -132,9 +136,13 @@ def benchmark(args: Namespace) -> dict[str, Any]:
                 row = _row(name, config, devices, others, args.seconds, peaks[precision] * own)
                 report["rows"].append(row)
                 print(_line(row), flush=True)
+                _keep(report, output)
+    return report
+
+
+def _keep(report: dict[str, Any], output: Path | None) -> None:
     if output is not None:
         files.write_json(output, report)
-    return report
 
 
 def _refusal(mode: str, config: Config) -> str:
@@ -144,23 +152,6 @@ def _refusal(mode: str, config: Config) -> str:
     except InputError as error:
         return str(error)
     return ""
-
-
-def _compiled(
-    target: Target, presets: Mapping[str, Config], precisions: list[str], batch_size: int | None, plain: bool
-) -> dict[str, Any]:
-    """The table of programs compiled for a target, printed as it grows."""
-    report: dict[str, Any] = {"target": target.name, "versions": _versions([]), "rows": []}
-    print(header(target))
-    for name, preset in presets.items():
-        for precision in precisions:
-            config = with_options(preset, batch_size, precision, target.count)
-            for is_plain in (False, True) if plain else (False,):
-                compiled = compile_for(target, config, num_classes(config), is_plain)
-                row = {"preset": name, "plain": is_plain, **as_row(compiled)}
-                report["rows"].append(row)
-                print(summary(row), flush=True)
-    return report
 
 
 def _row(name: str, config: Config, devices: int, compare: list[str], seconds: float, peak: float) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def preset(tmp_path):
 
 def arguments(preset, **changes):
     values = {"config": preset, "batch_size": None, "precision": "float32", "devices": "1", "compare": None}
-    values |= {"seconds": 0.1, "output": None, "target": None}
+    values |= {"seconds": 0.1, "output": None, "overwrite": False, "target": None}
     return Namespace(**{**values, **changes})
 
 
@@ -125,13 +125,35 @@ def test_a_run_changes_the_state_and_counts_its_iterations():
         ({"compare": "numpy"}, "--compare 'numpy'"),
         ({"devices": "64"}, "has 4 device"),
         ({"devices": "two"}, "--devices 'two'"),
-        ({"batch_size": 0}, "--batch_size 0"),
+        ({"compare": "plain,noinput", "devices": "2"}, "--compare plain is timed on one device, not with --devices 2"),
         ({"output": "/nowhere/report.json"}, "--output"),
     ],
 )
 def test_wrong_arguments_are_one_line(preset, changes, part):
     with pytest.raises(InputError, match=part):
         run.benchmark(arguments(preset, **changes))
+
+
+def test_a_report_in_the_way_is_refused_before_the_work(preset, tmp_path, monkeypatch):
+    output = tmp_path / "report.json"
+    output.write_text("precious")
+    monkeypatch.setattr(run, "_row", lambda *_: pytest.fail("worked before it looked"))
+    for target in ([], ["--target", "h100"]):
+        with pytest.raises(InputError, match="--output .*report.json exists: give another file, or --overwrite"):
+            run.main(["--config", preset, "--output", str(output), *target])
+    assert output.read_text() == "precious"
+
+
+def test_a_row_is_kept_when_a_later_one_fails(preset, tmp_path, monkeypatch):
+    output = tmp_path / "report.json"
+    output.write_text("{}")
+    rows = iter([{"preset": "tiny"}])
+    monkeypatch.setattr(run, "_row", lambda *_: next(rows))
+    monkeypatch.setattr(run, "_line", str)
+    monkeypatch.setattr(run, "matrix_peak", lambda _: 1.0)
+    with pytest.raises(StopIteration):
+        run.benchmark(arguments(preset, devices="1,2", output=str(output), overwrite=True))
+    assert json.loads(output.read_text())["rows"] == [{"preset": "tiny"}]
 
 
 def test_missing_pytorch_is_one_line(preset, monkeypatch):

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import pytest
 
 from jaxgan.benchmark import hlo, scaling, targets
-from jaxgan.benchmark.compiled import Compiled, as_row, compile_for, header, report, summary
+from jaxgan.benchmark.compiled import compile_for
 from jaxgan.benchmark.products import Product, products, roofline_seconds, total_flops
-from jaxgan.benchmark.targets import CHIPS, find_target
+from jaxgan.benchmark.targets import find_target
 from jaxgan.commands import train
 from jaxgan.config import Config
 from jaxgan.errors import InputError
@@ -82,74 +82,6 @@ def test_the_count_agrees_with_xla_where_xla_counts_right():
 def test_the_roofline_takes_operations_or_bytes_whichever_are_slower():
     found = [Product("C", 100, 10, 2), Product("dot", 10, 100, 1)]
     assert roofline_seconds(found, peak=10.0, bandwidth=10.0) == 2 * 10 + 10
-
-
-PROGRAM = """HloModule jit_step, is_scheduled=true
-
-%add (a: f32[], b: f32[]) -> f32[] {
-  ROOT %sum = f32[] add(%a, %b)
-}
-
-%inside (p: f32[4]) -> f32[4] {
-  ROOT %n = f32[4]{0} negate(%p), backend_config={"estimated_cycles":"1000"}
-}
-
-%body (arg: (bf16[2,8,8,1], bf16[4,4,1,8])) -> (bf16[2,8,8,1], bf16[4,4,1,8]) {
-  %x = bf16[2,8,8,1]{3,2,1,0} get-tuple-element(%arg), index=0
-  %w = bf16[4,4,1,8]{3,2,1,0} get-tuple-element(%arg), index=1
-  %c.1 = (bf16[2,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 stride=2x2}, custom_call_target="__cudnn$convForward"
-  %c.2 = (bf16[4,4,4,8]{3,2,1,0}, u8[0]{0}) custom-call(%x, %w), window={size=4x4 rhs_dilate=2x2}, custom_call_target="__cudnn$convForward"
-  %k = bf16[4,4,1,8]{2,3,1,0:T(8,128)} copy(%w)
-  %f = f32[4]{0:T(8,128)} fusion(%x), calls=%inside, metadata={op_name="jit(step)/jvp(Critic)/down0/conv"}, backend_config={"estimated_cycles":"30"}
-  ROOT %t = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) tuple(%x, %w)
-}
-
-%until (arg: (bf16[2,8,8,1], bf16[4,4,1,8])) -> pred[] {
-  %i = s32[] get-tuple-element(%arg), index=0
-  %limit = s32[]{:T(128)} constant(5)
-  ROOT %less = pred[] compare(%i, %limit), direction=LT
-}
-
-ENTRY %main (p: f32[4]) -> f32[4] {
-  %loop = (bf16[2,8,8,1]{3,2,1,0}, bf16[4,4,1,8]{3,2,1,0}) while(%init), condition=%until, body=%body, backend_config={"known_trip_count":{"n":"5"}}
-  %r = (f32[4]{0}, bf16[3,2]{1,0}) all-reduce(%p, %q), to_apply=%add
-  %s = f32[4]{0} all-reduce-start(%p), to_apply=%add
-  %u = f32[4]{0} copy(%p)
-  ROOT %out = f32[4]{0} fusion(%s), calls=%inside, backend_config={"estimated_cycles":"7"}
-}
-"""  # noqa: E501
-
-
-@pytest.mark.parametrize("says_how_often", [True, False])
-def test_a_program_is_read_with_its_loops(says_how_often):
-    """XLA:GPU notes how often a loop runs; XLA:TPU leaves it to the loop's condition."""
-    program = PROGRAM if says_how_often else PROGRAM.replace("known_trip_count", "something_else")
-    assert hlo.cudnn_calls(program) == {("convForward", "bf16", "strided"): 5, ("convForward", "bf16", "dilated"): 5}
-    assert hlo.collectives(program) == {("all-reduce", 16 + 12, False): 1, ("all-reduce", 16, True): 1}
-    assert hlo.estimated_cycles(program) == {"Critic/down0": 150, "other": 7}
-    assert hlo.looped_copies(program) == {"bf16[4,4,1,8]": 5}
-
-
-def test_a_report_says_whether_it_fits():
-    chip = CHIPS["h100"]
-    state = 100 * 2**20
-    size = int(chip.memory)
-    whole = Compiled(find_target("h100:2"), 8, "bfloat16", 1.0, state, size, size - state, state, [], "")
-    assert not whole.fits
-    assert "DOES NOT FIT" in "\n".join(report(whole))
-    # Three quarters of the memory hold the state and three quarters of the samples, nearly: an even number of them.
-    assert whole.largest_batch == 4
-    assert whole._replace(memory_bytes=size // 2).fits
-
-
-@pytest.mark.parametrize(("name", "cells"), [("h100", "| bf16 | 10 | 0 | 0 | 0 | 5 | 2 |"), ("v5e:2x2", "| 0 | 2 |")])
-def test_a_row_of_the_table_has_a_cell_for_each_title(name, cells):
-    text = PROGRAM if name == "h100" else PROGRAM.replace("__cudnn$", "other")
-    compiled = Compiled(find_target(name), 8, "bfloat16", 1.0, 2**20, 2**22, 2**21, 2**20, [], text)
-    title, rule = header(compiled.target).splitlines()
-    row = summary({"preset": "tiny", "plain": True, **as_row(compiled)})
-    assert title.count("|") == rule.count("|") == row.count("|")
-    assert row.startswith("| tiny (plain) | bfloat16 | 8 " + cells)
 
 
 def test_a_target_without_a_dry_run_is_refused():
