@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import os
 from functools import partial
-from math import inf
+from math import inf, prod
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import parallel
-from jaxgan.benchmark.compiled import compile_for, report
-from jaxgan.benchmark.targets import find_target, stay_on_host
+from jaxgan.benchmark.compiled import compile_for, report, shapes_of
+from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.config import Config
 from jaxgan.config.timetable import Timetable, in_last_stage
-from jaxgan.gan.build import build_gan
-from jaxgan.gan.game import GAN
-from jaxgan.gan.state import GANState, layer_table
+from jaxgan.data.dataset import Dataset
+from jaxgan.gan.state import layer_table
 from jaxgan.gan.step import train_many
 from jaxgan.models import build_critic, build_generator
+from jaxgan.training.call_length import CallLength
 
 
 def describe(
@@ -28,8 +28,8 @@ def describe(
 ) -> str:
     """The report of `--dry_run`, as text.
 
-    Memory is what XLA reserves for one compiled call: state, temporaries and outputs of one device; a resident dataset
-    comes on top.
+    Memory is what XLA reserves for one compiled iteration: state, temporaries and outputs of one device; what holds or
+    sends the set of reals comes on top, in a line of its own.
 
     Args:
       config: a validated config.
@@ -47,7 +47,7 @@ def describe(
     for _, batch_size in Timetable.of(config).layouts:
         devices = goal.count if goal else None
         parallel.check_batch_size(batch_size, config.train.accumulate, devices, config.critic.minibatch_std)
-    num_classes, lines = (2 if config.data.labelled else 0), []
+    num_classes, lines, dataset = (2 if config.data.labelled else 0), [], None
     if data_dir is not None:
         from jaxgan.data.open import open_data
         from jaxgan.training.preflight import check_fit
@@ -69,20 +69,12 @@ def describe(
         lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
     largest = in_last_stage(config)
     lines += ["", *(report(compile_for(goal, largest, num_classes)) if goal else [_memory(largest, num_classes)])]
-    return "\n".join(lines)
+    return "\n".join([*lines, _memory_of_reals(largest, dataset, goal)])
 
 
 def _memory(config: Config, num_classes: int) -> str:
     objective, batch = config.objective.resolved(), config.train.batch_size
-    gan: GAN  # set by build
-
-    def build() -> GANState:
-        nonlocal gan
-        gan, state = build_gan(config, num_classes, axis_name=parallel.AXIS)
-        return state
-
-    # Shapes are enough: weights need not be drawn, nor the program that draws them compiled.
-    state = jax.eval_shape(build)
+    gan, state = shapes_of(config, num_classes)
 
     def load_batch(data, batch_ref):
         images, labels = batch_ref
@@ -90,11 +82,27 @@ def _memory(config: Config, num_classes: int) -> str:
 
     shape = (1, objective.n_critic, batch // parallel.process_count())
     batch_refs = parallel.split_batch((np.zeros((*shape, *config.data.shape), np.float32), np.zeros(shape, np.int32)))
-    compiled = (
-        parallel.map_train(partial(train_many, gan.at(inf), load_batch)).lower(state, (), batch_refs, 1).compile()
-    )
+    lowered = parallel.map_train(partial(train_many, gan.at(inf), load_batch)).lower(state, (), batch_refs, 1)
+    # On a CPU memory is laid out before code is made: code made in half the time takes as much, to the byte.
+    compiled = lowered.compile({"xla_backend_optimization_level": "0"} if jax.default_backend() == "cpu" else None)
     used = compiled.memory_analysis()
     assert used is not None  # CPU, GPU and TPU all tell it
     total = used.argument_size_in_bytes + used.output_size_in_bytes - used.alias_size_in_bytes + used.temp_size_in_bytes
     arrays = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     return f"memory of one step: {total / 2**20:.1f} MiB a device, of which the state is {arrays / 2**20:.1f} MiB"
+
+
+def _memory_of_reals(config: Config, dataset: Dataset | None, target: Target | None) -> str:
+    """What the set takes, or the parts of it that are sent: two, one while the other is worked on."""
+    devices = target.count if target else parallel.device_count()
+    length = CallLength(config.train.steps_per_call, target.chip.platform if target else None).longest
+    sample = dataset.nbytes / dataset.size if dataset else prod(config.data.shape)
+    sent = 2 * length * config.objective.resolved().n_critic * config.train.batch_size / devices * sample
+    if dataset:
+        held = f"{dataset.nbytes / 2**20:.1f} MiB resident, {dataset.nbytes / devices / 2**20:.1f} MiB sharded"
+    else:
+        held = f"at most config.data.resident_budget_gib={config.data.resident_budget_gib:g} GiB resident or sharded"
+    return (
+        f"memory of reals, on top of that: {held}, or {sent / 2**20:.1f} MiB streamed (two calls of {length} iterations"
+        f"{'' if dataset else ', a byte a value'}) a device"
+    )
