@@ -66,7 +66,13 @@ def of_folders(args: Namespace, output: Path | None) -> Task:
     generated = files_source("--generated", args.generated, generated_range)
     generated = generated.with_classes(real.class_names)
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    facts = {"real": str(args.real), "generated": str(args.generated)}
+    facts = {
+        "real": str(args.real),
+        "generated": str(args.generated),
+        "value_range": _ends(real),
+        "generated_range": _ends(generated),
+        "heldout": args.heldout and str(args.heldout),
+    }
     heldout = None
     if args.heldout is not None:
         heldout = files_source("--heldout", args.heldout, value_range).with_classes(real.class_names)
@@ -80,6 +86,10 @@ def of_folders(args: Namespace, output: Path | None) -> Task:
         conditional=bool(generated.class_names),
         card={"data": {"name": str(args.real), "classes": list(real.class_names)}},
     )
+
+
+def _ends(source: Source) -> tuple[float, float] | None:
+    return None if source.scaling is None else (source.scaling.low, source.scaling.high)
 
 
 def _value_range(flag: str, text: str | None) -> tuple[float, float] | None:
@@ -137,6 +147,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         "data_fingerprint": dataset.fingerprint,
         "seed": args.seed,
         "truncation": args.truncation,
+        "heldout": args.heldout and str(args.heldout),
     }
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     if elsewhere:

@@ -61,6 +61,7 @@ def test_two_folders_give_json_figures_and_a_table(tmp_path, capsys):
     assert record["metrics"]["memorisation_pixels"]["value"] == 1.0
     assert record["metrics"]["memorisation_pixels"]["details"]["flagged"] is True
     assert record["metrics"]["swd"]["protocol"]["n_real"] == 30
+    assert record["value_range"] == record["generated_range"] == [0.0, 255.0] and record["heldout"] is None
     assert {path.name for path in files[1:]} == set(record["figures"].values())
     assert {"histogram", "spectrum", "nearest_pixels"} == set(record["figures"])
     for path in files[1:]:
@@ -87,7 +88,9 @@ def test_held_out_images_and_intervals(tmp_path):
     arguments = ["--real", real, "--generated", fake, "--heldout", save(tmp_path / "c", images[20:40])]
     arguments += ["--metrics", "privacy,spectrum", "--bootstrap", "20", "--output", output, "--card"]
     assert run.main(list(map(str, arguments))) == 0
-    found = json.loads(output.read_text())["metrics"]
+    record = json.loads(output.read_text())
+    found = record["metrics"]
+    assert record["heldout"] == str(tmp_path / "c")
     assert found["privacy_copies"]["value"] == found["membership_auroc"]["value"] == 1.0
     assert found["privacy_copies"]["details"]["closest"][0]["transform"].startswith("axes +0,-1")
     for name in ("privacy_copies", "membership_auroc", "membership_tpr", "spectrum"):
@@ -149,6 +152,8 @@ def test_float_files_need_a_range_and_must_keep_it(tmp_path):
         run.evaluate_command(flags(**arguments, value_range="0,4"))
     output = str(tmp_path / "report.json")
     evaluation, _ = run.evaluate_command(flags(**arguments, value_range="0,5", generated_range="-1,1", output=output))
+    record = json.loads(Path(output).read_text())
+    assert (record["value_range"], record["generated_range"]) == ([0.0, 5.0], [-1.0, 1.0])
     assert evaluation.values()["histogram"] == pytest.approx(0, abs=1e-3)
     assert evaluation.metrics["histogram"].details["real_mean"] == pytest.approx(values.mean(), rel=1e-3)
 
