@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,13 +27,14 @@ from jaxgan.commands.compilation_cache import use_compilation_cache
 from jaxgan.commands.evaluation_task import Task, of_checkpoint, of_folders
 from jaxgan.commands.report import redraw
 from jaxgan.config.presets import load_config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, one_line
 from jaxgan.evaluation.evaluate import Evaluation, evaluate
 from jaxgan.evaluation.networks.extractor import choose_extractor
 from jaxgan.evaluation.registry import METRICS, default_metrics, help_text, needs_extractor, parse_metrics
-from jaxgan.evaluation.report import table, write_report
+from jaxgan.evaluation.report import check_folder, check_output, table, write_report
 from jaxgan.reporting import report
 from jaxgan.reporting.card import write_card
+from jaxgan.runs.folder import CARD
 
 # Fewer draws say nothing of the ends of a 95% interval.
 FEWEST_DRAWS = 20
@@ -49,7 +51,7 @@ def parser() -> flags.ArgumentParser:
     add(
         "--checkpoint", type=flags.source, metavar="RUN", help="a run, one of its checkpoints, or an exported generator"
     )
-    add("--step", type=flags.step, default="best", metavar="latest|best|N", help="which checkpoint (default: best)")
+    add("--step", type=flags.step, metavar="latest|best|N", help="which checkpoint (default: best)")
     add(
         "--config",
         type=flags.path,
@@ -68,7 +70,7 @@ def parser() -> flags.ArgumentParser:
         metavar="N",
         help="default: as many as the data, 1000 to 10000",
     )
-    add("--seed", type=flags.whole(*flags.SEEDS), default=0, help="of the latents (default: 0)")
+    add("--seed", type=flags.whole(*flags.SEEDS), help="of the latents (default: 0)")
     add("--truncation", type=flags.finite, metavar="T", help="cut latents off at +-T")
     add("--real", type=flags.path, metavar="DIR", help="folder (or npz, npy) of real images, instead of a checkpoint")
     add("--generated", type=flags.path, metavar="DIR", help="folder (or npz, npy) of any model's images")
@@ -88,7 +90,7 @@ def parser() -> flags.ArgumentParser:
     )
     add("--inception_weights", type=flags.path, metavar="FILE", help="FID's Inception-v3: .pth or safetensors")
     add("--output", type=flags.path, metavar="FILE.json", help="default: in RUN/evaluation, or the current folder")
-    add("--card", action="store_true", help="write model_card.md into RUN, or beside the JSON file")
+    add("--card", action="store_true", help=f"write {CARD} into RUN, or beside the JSON file")
     add("--intended_use", default="", metavar="TEXT", help="for the card: what the samples are meant for")
     add("--figures_only", action="store_true", help="as `jaxgan report RUN`: draw the run's figures and report anew")
     add("--overwrite", action="store_true", help="replace files that exist")
@@ -101,10 +103,14 @@ def _draws(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluates and prints the table, or draws a run's figures anew."""
-    args = parser().parse_args(arguments)
+    own = parser()
+    args = own.parse_args(arguments)
     if args.figures_only:
         if args.checkpoint is None:
             raise InputError("--figures_only needs a run: give --checkpoint RUN")
+        for name, value in vars(args).items():
+            if name not in ("checkpoint", "figures_only") and value != own.get_default(name):
+                raise InputError(f"--{name} does nothing beside --figures_only: leave it out")
         for path in redraw(args.checkpoint):
             print(path)
     else:
@@ -116,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
-    """Evaluates what the flags name, writes JSON and figures, prints the table.
+    """Evaluates what the flags name, prints the table, writes JSON and figures.
 
     Args:
       args: checkpoint, step, data_dir, num_samples, seed, truncation, real, generated, value_range,
@@ -129,10 +135,18 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
       InputError: anything given does not fit; nothing is written then.
     """
     metrics = None if args.metrics is None else parse_metrics(args.metrics)
+    if args.intended_use and not args.card:
+        raise InputError("--intended_use is for the card: give --card too, or leave it out")
     output = None if args.output is None else Path(args.output)
-    if output is not None and output.exists() and not args.overwrite:
-        raise InputError(f"--output {output} exists: give another file, or --overwrite")
+    if output is not None:
+        check_output(output, args.overwrite)
     task = of_folders(args, output) if args.checkpoint is None else of_checkpoint(args, output)
+    check_output(task.output, args.overwrite)  # Where it lies by default.
+    card = (task.run_dir or task.output.parent) / CARD
+    if args.card:
+        # A run's own is made anew by every evaluation; any other may be somebody's.
+        files.check_targets([card], args.overwrite or task.run_dir is not None)
+        check_folder(card.parent, "leave --card out")
     if metrics is None:
         metrics = _for_card(task, args.inception_weights is not None) if args.card else default_metrics()
     for name in metrics:
@@ -168,30 +182,32 @@ def evaluate_command(args: Namespace) -> tuple[Evaluation, list[Path]]:
     }
     if args.card:
         facts["card"] = task.card | {"intended_use": args.intended_use}
+    print(table(evaluation), flush=True)  # First: what took hours is shown, whatever the disk says.
     written = write_report(
         evaluation, task.output, facts, task.real, task.generated, args.overwrite, training=task.training
     )
     if args.card:
-        written.append(write_card(written[0], task.run_dir or written[0].parent))
+        written.append(write_card(written[0], card.parent))
     if task.run_dir is not None:
-        written.append(report.write_report(task.run_dir))
-    print(table(evaluation))
+        try:
+            written.append(report.write_report(task.run_dir))
+        except Exception as error:  # The run may be another's to write to, and its page says nothing new.
+            warnings.warn(f"{task.run_dir}: its report was not drawn anew ({one_line(error)})", stacklevel=2)
     print("written: " + ", ".join(map(str, written)))
     return evaluation, written
 
 
 def _for_card(task: Task, inception: bool) -> tuple[str, ...]:
     """All metrics that can be measured of these samples, but those that take long."""
-    volumes = task.real.at(np.zeros(1, int)).ndim == 5
-    names = (name for name, metric in METRICS.items() if metric.volumes <= volumes and name not in NOT_ON_CARD)
-    return tuple(
-        name for name in names if not _obstacle(name, task) and (inception or "logits" not in METRICS[name].needs)
-    )
+    names = (name for name, metric in METRICS.items() if name not in NOT_ON_CARD and not _obstacle(name, task))
+    return tuple(name for name in names if inception or "logits" not in METRICS[name].needs)
 
 
 def _obstacle(name: str, task: Task) -> str | None:
     """Why a metric could only be skipped at the end, known before any work; None when it can be measured."""
     metric = METRICS[name]
+    if metric.volumes and task.real.at(np.zeros(1, int)).ndim != 5:
+        return "needs volumes, and these are images"
     if metric.labelled and not task.real.class_names:
         return "needs real images with classes"
     if metric.conditional and not task.conditional:

@@ -60,10 +60,11 @@ def of_folders(args: Namespace, output: Path | None) -> Task:
     """Any model's samples against any images; raises `InputError` for flags that do not fit."""
     if args.real is None or args.generated is None:
         raise InputError("give --checkpoint RUN, or both --real DIR and --generated DIR")
+    _refuse(args, ("step", "data_dir", "split", "num_samples", "seed", "truncation"), "--checkpoint")
     value_range = _value_range("--value_range", args.value_range)
     real = files_source("--real", args.real, value_range)
     generated_range = _value_range("--generated_range", args.generated_range) or value_range
-    generated = files_source("--generated", args.generated, generated_range)
+    generated = files_source("--generated", args.generated, generated_range, range_flag="--generated_range")
     generated = generated.with_classes(real.class_names)
     now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
     facts = {
@@ -88,6 +89,13 @@ def of_folders(args: Namespace, output: Path | None) -> Task:
     )
 
 
+def _refuse(args: Namespace, names: tuple[str, ...], other: str) -> None:
+    """Raises `InputError` for flags that say something where `other` is given, and nothing here."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} goes with {other} alone: leave it out")
+
+
 def _ends(source: Source) -> tuple[float, float] | None:
     return None if source.scaling is None else (source.scaling.low, source.scaling.high)
 
@@ -108,9 +116,11 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     """A run's generator against its data; raises `InputError` for flags, a run or data that do not fit."""
     if args.real is not None or args.generated is not None:
         raise InputError("--checkpoint excludes --real and --generated: give one or the other")
+    _refuse(args, ("value_range", "generated_range"), "--real and --generated")
     import jaxgan
 
-    model = jaxgan.load_trained_model(args.checkpoint, args.step)
+    seed = args.seed or 0
+    model = jaxgan.load_trained_model(args.checkpoint, args.step or "best")
     # An exported model may lie in a package, and of what lies in a cloud we have a copy: nothing is written there.
     elsewhere = model.critic is None or clouds.is_remote(args.checkpoint)
     beside = None if elsewhere else model.run_dir
@@ -124,16 +134,14 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     split = args.split or ("train" if dataset.held_out is None else "holdout")
     reals = _split(model.config, data_dir, dataset, split, beside)
     count = int(np.clip(dataset.size, 1000, 10_000)) if args.num_samples is None else args.num_samples
-    if count < 2:
-        raise InputError(f"--num_samples {count} is not valid: ask for at least 2")
     labels = None
     if model.class_names:
-        labels = dataset.drawn_labels(count, args.seed)
+        labels = dataset.drawn_labels(count, seed)
 
     def generate(n: int, seed: int, chosen: np.ndarray | None) -> np.ndarray:
         return jaxgan.generate_samples(model, n, chosen, seed, args.truncation)
 
-    generated = generator_source(generate, count, dataset.shape, args.seed, labels)
+    generated = generator_source(generate, count, dataset.shape, seed, labels)
 
     def critic(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         from jaxgan.inference.trained_model import critic_scores
@@ -145,7 +153,7 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
         "step": model.step,
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
-        "seed": args.seed,
+        "seed": seed,
         "truncation": args.truncation,
         "heldout": args.heldout and str(args.heldout),
     }
@@ -155,9 +163,8 @@ def of_checkpoint(args: Namespace, output: Path | None) -> Task:
     else:
         default = model.run_dir / "evaluation" / f"step_{model.step}-{now}.json"
     if args.heldout is not None:
-        heldout = files_source(
-            "--heldout", args.heldout, (dataset.scaling.low, dataset.scaling.high), len(dataset.shape) - 1
-        )
+        own_range = dataset.scaling.low, dataset.scaling.high
+        heldout = files_source("--heldout", args.heldout, own_range, len(dataset.shape) - 1, range_flag=None)
         heldout = heldout.with_classes(dataset.class_names)
     else:
         heldout = None if dataset.held_out is None or split != "train" else dataset_source(dataset.held_out, MOST_REALS)

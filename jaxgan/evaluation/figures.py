@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 8
+# Of all figures; those of the nearest images are one a space.
+NAMES = ("histogram", "spectrum", "nearest_*", "distributions", "learning_curve")
 
 
 def _figure(width: float, height: float) -> Figure:

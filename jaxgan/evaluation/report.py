@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxgan.errors import InputError
 from jaxgan.evaluation.evaluate import Evaluation
-from jaxgan.evaluation.figures import figure_paths, make_figures
+from jaxgan.evaluation.figures import NAMES, figure_paths, make_figures
 from jaxgan.evaluation.metric import Measurement
 from jaxgan.evaluation.registry import value_of
 from jaxgan.evaluation.sources import Source
-from jaxgan.files import atomic_files, finite
+from jaxgan.files import atomic_files, check_targets, finite
 
 
 def _reading(name: str, measurement: Measurement) -> str:
@@ -87,6 +90,26 @@ def _pairs_table(evaluation: Evaluation) -> str:
     spaces = {space: found.pairs for space, found in evaluation.copies.items() if found.pairs}
     table.writerows({"space": space} | pair for space, pairs in spaces.items() for pair in pairs)
     return text.getvalue() if spaces else ""
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """What `write_report` would refuse, for before the work. Raises `InputError`."""
+    stem = glob.escape(output.stem)
+    beside = [f"{stem}_nearest.csv", *(f"{stem}_{name}.png" for name in NAMES)]
+    check_targets([output, *(path for name in beside for path in sorted(output.parent.glob(name)))], overwrite)
+    check_folder(output.parent, "give another --output FILE.json")
+
+
+def check_folder(folder: Path, way_out: str) -> None:
+    """Raises `InputError` unless files can be written to a folder, or a folder that is not there can be made."""
+    there = folder.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); {way_out}") from None
 
 
 def write_report(

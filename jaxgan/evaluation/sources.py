@@ -140,7 +140,11 @@ def generator_source(
 
 
 def files_source(
-    flag: str, path: str | Path, value_range: tuple[float, float] | None, spatial_rank: int | None = None
+    flag: str,
+    path: str | Path,
+    value_range: tuple[float, float] | None,
+    spatial_rank: int | None = None,
+    range_flag: str | None = "--value_range",
 ) -> Source:
     """All images of a folder (of any depth), an npz or an npy.
 
@@ -149,6 +153,7 @@ def files_source(
       path: what to read.
       value_range: stored values that become -1 and 1; None: the range of the integer dtype that the files have.
       spatial_rank: 2 for images, 3 for volumes; None: as the first file is.
+      range_flag: the flag that declares the range, for messages; None where a run's data do.
 
     Raises:
       InputError: no images, floats without a range, values outside it (also later, while reading).
@@ -165,8 +170,8 @@ def files_source(
                 if _is_one_image(volumes[1][0]):
                     collection, entries = volumes
     first = entries[0].read()[0].pixels
-    scaling = _scaling_of(flag, path, first, value_range)
-    range_flag = _range_flag(flag)
+    scaling = _scaling_of(flag, path, first, value_range, range_flag)
+    way_out = f"declare the right one with {range_flag} LOW,HIGH" if range_flag else "store them as the run's data are"
 
     def image(entry) -> np.ndarray:
         decoded = entry.read()
@@ -185,7 +190,7 @@ def files_source(
         if low < scaling.low - slack or high > scaling.high + slack:
             raise InputError(
                 f"{entry.name}: values from {low:g} to {high:g} leave the declared range {scaling.low:g} to"
-                f" {scaling.high:g}; declare the right one with {range_flag} LOW,HIGH"
+                f" {scaling.high:g}; {way_out}"
             )
         return scaling.decode(pixels)
 
@@ -223,11 +228,7 @@ def _is_one_image(entry: Entry) -> bool:
         return False
 
 
-def _range_flag(flag: str) -> str:
-    return "--generated_range" if flag == "--generated" else "--value_range"
-
-
-def _scaling_of(flag, path, pixels: np.ndarray, value_range) -> Scaling:
+def _scaling_of(flag, path, pixels: np.ndarray, value_range, range_flag) -> Scaling:
     name = pixels.dtype.name
     if value_range is not None:
         low, high = map(float, value_range)
@@ -237,5 +238,5 @@ def _scaling_of(flag, path, pixels: np.ndarray, value_range) -> Scaling:
         return Scaling(name, float(info.min), float(info.max))
     raise InputError(
         f"{flag} {path}: holds {name} values (the first image from {pixels.min():g} to {pixels.max():g}); declare their"
-        f" range with {_range_flag(flag)} LOW,HIGH"
+        f" range with {range_flag} LOW,HIGH"
     )

@@ -43,7 +43,7 @@ def pictures(count, side=16):
 
 def flags(**changes):
     defaults = {
-        "checkpoint": None, "step": "best", "data_dir": None, "num_samples": None, "seed": 0, "truncation": None,
+        "checkpoint": None, "step": None, "data_dir": None, "num_samples": None, "seed": None, "truncation": None,
         "real": None, "generated": None, "value_range": None, "generated_range": None,
         "metrics": "swd,msssim,spectrum,histogram,nearest", "inception_weights": None, "output": None,
         "overwrite": False, "split": None, "bootstrap": 0, "heldout": None, "card": False, "intended_use": "",
@@ -128,6 +128,61 @@ def test_a_card_has_all_that_the_samples_allow_with_intervals(tmp_path, monkeypa
     assert set(asked[0]) == evaluation.METRICS.keys() - left_out
     run.evaluate_command(flags(**vars(given) | {"output": str(tmp_path / "y.json"), "card": False}))
     assert asked[1] == evaluation.default_metrics()
+
+
+def test_what_could_not_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "evaluate", lambda *args, **options: pytest.fail("work before the check"))
+    given = {"real": save(tmp_path / "a", pictures(4)), "generated": tmp_path / "a", "metrics": "swd"}
+    out = tmp_path / "out"
+    for name in ("e1_histogram.png", "e1_nearest_pixels.png", "e1_nearest.csv", "e1.json"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("precious")
+        with pytest.raises(InputError, match=f"{name} exists: .*--overwrite"):
+            run.evaluate_command(flags(**given, output=out / "e1.json"))
+        (out / name).unlink()
+    (out / "e1_2_histogram.png").write_text("of another evaluation")
+    (out / "model_card.md").write_text("of an export")
+    with pytest.raises(InputError, match=r"model_card\.md exists: .*--overwrite"):
+        run.evaluate_command(flags(**given, output=out / "e1.json", card=True))
+    with pytest.raises(pytest.fail.Exception):
+        run.evaluate_command(flags(**given, output=out / "e1.json", card=True, overwrite=True))
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\); give another --output"):
+        run.evaluate_command(flags(**given, output=out / "model_card.md" / "e1.json"))
+    assert {path.name for path in out.iterdir()} == {"e1_2_histogram.png", "model_card.md"}
+
+
+def test_the_table_is_shown_though_nothing_can_be_written(tmp_path, monkeypatch, capsys):
+    def full(*args, **options):
+        raise InputError("cannot write: disk full")
+
+    monkeypatch.setattr(run, "write_report", full)
+    real = save(tmp_path / "a", pictures(4))
+    with pytest.raises(InputError, match="disk full"):
+        run.evaluate_command(flags(real=real, generated=real, metrics="histogram", output=tmp_path / "x.json"))
+    assert "histogram" in capsys.readouterr().out
+
+
+def test_flags_that_would_change_nothing_are_refused(tmp_path, capsys):
+    folders = {"real": save(tmp_path / "a", pictures(4)), "generated": tmp_path / "a"}
+    of_runs = {"step": "3", "data_dir": "x", "split": "train", "num_samples": 9, "seed": 0, "truncation": 0.5}
+    for name, value in of_runs.items():
+        with pytest.raises(InputError, match=f"^--{name} goes with --checkpoint alone: leave it out$"):
+            run.evaluate_command(flags(**folders, **{name: value}))
+    for name in ("value_range", "generated_range"):
+        with pytest.raises(InputError, match=f"^--{name} goes with --real and --generated alone: leave it out$"):
+            run.evaluate_command(flags(checkpoint="run", **{name: "0,1"}))
+    with pytest.raises(InputError, match="--intended_use is for the card"):
+        run.evaluate_command(flags(**folders, intended_use="Teaching"))
+    for given in (["--seed", "0"], ["--card"], ["--overwrite"], ["--bootstrap", "0"], ["--metrics", "swd"]):
+        with pytest.raises(InputError, match=f"^{given[0]} does nothing beside --figures_only: leave it out$"):
+            run.main(["--checkpoint", "run", "--figures_only", *given])
+
+
+def test_slices_of_images_are_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "evaluate", lambda *args, **options: pytest.fail("work before the check"))
+    images = save(tmp_path / "a", pictures(4))
+    with pytest.raises(InputError, match="--metrics slices: needs volumes"):
+        run.evaluate_command(flags(real=images, generated=images, metrics="swd,slices", output=tmp_path / "x.json"))
 
 
 def test_classes_are_compared_only_where_their_names_agree(tmp_path):
@@ -227,6 +282,19 @@ def test_a_checkpoint_is_compared_with_its_data(tmp_path, monkeypatch, capsys):
     assert "memorisation_pixels" in page.read_text() and "nearest to a training image" in page.read_text()
     assert {n for n, _, _ in asked} == {256}  # One compiled size, the last chunk cut.
     assert set(np.unique(asked[0][1])) == {0, 1}
+    np.save(tmp_path / "far.npy", np.full((4, 16, 16, 1), 999, np.int16))
+    away = {"heldout": tmp_path / "far.npy", "metrics": "privacy", "output": str(tmp_path / "far.json")}
+    with pytest.raises(InputError, match=r"leave the declared range 0 to 255; store them as the run's data are"):
+        run.evaluate_command(flags(**vars(args) | away))
+
+    # The run is another's: what was asked for elsewhere is written nevertheless.
+    def refused(run_dir):
+        raise InputError("no right")
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match=r"was not drawn anew \(no right\)"):
+        patch.setattr(run.report, "write_report", refused)
+        _, written = run.evaluate_command(flags(**vars(args) | {"output": str(tmp_path / "mine.json")}))
+    assert written[0].is_file() and page not in written
     held_out = from_arrays("toy", images[:13], np.arange(13) % 2, fingerprint="h")
     dataset = dataclasses.replace(dataset, held_out=held_out)
     evaluation, (report, *figures) = run.evaluate_command(flags(**vars(args) | {"output": str(tmp_path / "held.json")}))

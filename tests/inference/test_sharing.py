@@ -279,8 +279,9 @@ def _check_that_medigan_can_run_it(execution, folder, tmp_path):
 
 def test_an_export_is_evaluated_as_a_run_is_without_its_critic(exported):
     class Flags:
-        real = generated = None
-        checkpoint, step, data_dir = str(exported), "best", None
+        real = generated = value_range = generated_range = None
+        step = seed = data_dir = None
+        checkpoint = str(exported)
 
     with pytest.raises(InputError, match="give --data_dir"):
         of_checkpoint(Flags(), None)
