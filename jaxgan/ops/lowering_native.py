@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgan.ops.folding import compute_folded, folds
+from jaxgan.ops.folding import compute_folded, fold
 from jaxgan.ops.geometry import Geometry, accumulator
 
 SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
@@ -84,9 +84,8 @@ def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> ja
     a, b = a.astype(geometry.matmul_dtype), b.astype(geometry.matmul_dtype)
     result = accumulator(a.dtype)
     maps = {name: partial(compute, result=result) for name, compute in MAPS.items()}
-    # The channels of the images: those of `x` in C and Cw, and in Cx those of the result.
-    channels = b.shape[-2] if name == "Cx" else a.shape[-1]
-    return compute_folded(maps, name, geometry, a, b) if folds(geometry, channels) else maps[name](geometry, a, b)
+    columns = fold(geometry, *((a.shape[-1], b.shape[-1]) if name == "Cw" else b.shape[-2:]))
+    return compute_folded(maps, name, geometry, columns, a, b) if columns > 1 else maps[name](geometry, a, b)
 
 
 def _outgrow_kernel(geometry: Geometry, g: jax.Array) -> tuple[Geometry, jax.Array]:
