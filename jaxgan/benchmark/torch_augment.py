@@ -55,8 +55,7 @@ def augment(numbers: dict[str, Tensor], probability: float, x: Tensor) -> Tensor
     if "saturation" in numbers and x.shape[1] > 1:
         x = torch.lerp(x.mean(1, keepdim=True), x, factor("saturation", 1.0))
     if "color" in numbers:
-        neutral = torch.tensor([0.5, 0.5, 0.5], device=x.device)
-        brightness, saturation, contrast = torch.where(happens["color"], values["color"], neutral).unbind(1)
+        brightness, saturation, contrast = torch.where(happens["color"], values["color"], 0.5).unbind(1)
         x = x + column(brightness - 0.5)
         if x.shape[1] > 1:
             x = torch.lerp(x.mean(1, keepdim=True), x, column(2 * saturation))
@@ -77,7 +76,8 @@ def augment(numbers: dict[str, Tensor], probability: float, x: Tensor) -> Tensor
 
 def _along_axes(happens: dict[str, Tensor], values: dict[str, Tensor], x: Tensor) -> Tensor:
     count, rank = len(x), x.dim() - 2
-    sides = torch.tensor(x.shape[2:], device=x.device, dtype=torch.float32)
+    # Made on the device: a copy from the host could not be captured in a CUDA graph.
+    sides = torch.cat([torch.full((1,), float(size), device=x.device) for size in x.shape[2:]])
     sign, zoom = torch.ones(count, rank, device=x.device), torch.ones(count, rank, device=x.device)
     offset = torch.zeros(count, rank, device=x.device)
     if "flip" in values:
@@ -92,11 +92,11 @@ def _along_axes(happens: dict[str, Tensor], values: dict[str, Tensor], x: Tensor
         offset = offset + torch.where(happens["shift"], torch.round((2 * values["shift"] - 1) * 0.125 * sides), 0.0)
     if "fraction" in values:
         offset = offset + torch.where(happens["fraction"], 0.125 * _normal(values["fraction"]) * sides, 0.0)
-    centre = (sides - 1) / 2
     places = []
     for axis, size in enumerate(x.shape[2:]):
-        steps = (torch.arange(size, device=x.device) - centre[axis]) * (sign / zoom)[:, axis, None]
-        place = steps + centre[axis] - offset[:, axis, None]
+        centre = (size - 1) / 2
+        steps = (torch.arange(size, device=x.device) - centre) * (sign / zoom)[:, axis, None]
+        place = steps + centre - offset[:, axis, None]
         last = max(size - 1, 1)
         places.append(last - (place.remainder(2 * last) - last).abs())  # Mirrored at the outermost pixels.
     return _read(x, places)

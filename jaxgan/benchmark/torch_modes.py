@@ -68,9 +68,8 @@ def check_graph(config: Config) -> None:
 
     if not torch.cuda.is_available():
         raise InputError("--compare torch_graph needs a CUDA device, and there is none: leave torch_graph out")
-    # What Python decides, or copies to the device, in every iteration.
-    if config.objective.resolved().penalty_interval > 1 or config.diffaugment.policy or config.augment.active:
-        raise InputError("--compare torch_graph has no lazy penalty and no augmentation: leave torch_graph out")
+    if config.objective.resolved().penalty_interval > 1:  # Python decides in every iteration.
+        raise InputError("--compare torch_graph has no lazy penalty: leave torch_graph out")
 
 
 def check_compile(config: Config) -> None:
