@@ -12,10 +12,12 @@ import pytest
 
 from jaxgan import parallel
 from jaxgan.config import Config
+from jaxgan.errors import InputError
 from jaxgan.gan.averaging import ema_decay
 from jaxgan.gan.build import build_gan
 from jaxgan.gan.game import GAN, Augment
 from jaxgan.gan.step import critic_update, generator_update, train_many, train_step
+from jaxgan.objectives.losses import LOSSES
 from jaxgan.objectives.penalties import BEFORE_AUGMENTATION, PENALTIES
 
 BATCH, CLASSES = 8, 3
@@ -35,6 +37,13 @@ def make(axis_name=None, **sections):
         values[name] = {**values.get(name, {}), **fields}
     config = Config.from_dict(values)
     return build_gan(config, CLASSES if config.data.labelled else 0, 10, axis_name)
+
+
+def game_of(**sections):
+    """The game alone: no state is computed."""
+    found = []
+    jax.eval_shape(lambda: found.append(make(**sections)[0]))
+    return found[0]
 
 
 def reals(k, n_critic=2, seed=0):
@@ -68,6 +77,12 @@ GAMES = {
         "critic": {"norm": "batch"},
         "objective": {"loss": "relativistic", "penalty": "r1+r2", "penalty_weight": 1.0},
     },
+    # One device takes the batch whole.
+    "in parts, with a lazy R1": {
+        "generator": {"norm": "instance"},
+        "objective": {"loss": "hinge", "penalty": "none", "r1_weight": 0.5, "penalty_interval": 3},
+        "train": {"accumulate": 2},
+    },
 }
 
 
@@ -76,7 +91,7 @@ def test_four_devices_give_the_gradients_and_parameters_of_one(name):
     game = GAMES[name]
     source = load_batch if "data" in game else load_unlabelled
     gan, state = make(parallel.AXIS, **game)
-    alone, state_alone = make(None, **game)
+    alone, state_alone = make(None, **{**game, "train": {}})
     batch_refs = reals(3)
     many = parallel.map_train(partial(train_many, gan, source))
     one = jax.jit(partial(train_many, alone, source))
@@ -84,9 +99,8 @@ def test_four_devices_give_the_gradients_and_parameters_of_one(name):
 
     # The change of one SGD iteration is the gradient times the rate.
     first = np.int32(1)
-    after, metrics = many(
-        parallel.replicate(make(parallel.AXIS, **game)[1]), (), parallel.split_batch(batch_refs), first
-    )
+    given = parallel.replicate(jax.tree.map(jnp.copy, state))  # A copy: the program takes what it is given.
+    after, metrics = many(given, (), parallel.split_batch(batch_refs), first)
     expected, expected_metrics = one(state_alone, (), batch_refs, first)
     change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), after, state)
     expected_change = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), expected, state_alone)
@@ -176,7 +190,6 @@ def linear_game(**fields):
     import optax
 
     from jaxgan.gan.state import GANState, NetState
-    from jaxgan.objectives.losses import LOSSES
 
     sgd = optax.sgd(1.0)
     gan = GAN(
@@ -187,7 +200,7 @@ def linear_game(**fields):
         loss=LOSSES["wgan"],
         latent_dim=4,
         n_critic=2,
-        ema_decay=lambda step: 0.5,
+        ema_decay=lambda step: 0.9,
         **fields,
     )
     g, c = {"g": jnp.ones(())}, {"c": jnp.ones(())}
@@ -214,7 +227,57 @@ def test_the_critic_rises_on_reals_and_the_generator_follows_it():
     np.testing.assert_allclose(metrics["critic_loss"], -metrics["wasserstein"], rtol=1e-6)
     after, metrics = generator_update(gan, state, real, None)
     np.testing.assert_allclose(after.generator.params["g"], 1.0 - metrics["generator_loss"], rtol=1e-6)
-    np.testing.assert_allclose(after.ema_params["g"], (1.0 + after.generator.params["g"]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(after.ema_params["g"], 0.9 + 0.1 * after.generator.params["g"], rtol=1e-6)
+
+
+def test_an_iteration_ends_with_its_last_batch_and_reports_means_of_what_was_due():
+    """The relative loss of the generator sees reals; of two updates one had a penalty."""
+    gan, state = linear_game(
+        penalty=lambda score, real, fake, keys: score(real), penalty_weight=0.5, penalty_interval=3
+    )
+    gan = dataclasses.replace(gan, loss=LOSSES["relativistic"])
+    batches = jnp.stack([jnp.full((6, 4), 1.0), jnp.full((6, 4), 3.0)])
+    after, metrics = train_step(gan, load_unlabelled, state, (), (batches, None))
+    first, one = critic_update(gan, state, batches[0], None, 0)
+    second, other = critic_update(gan, first, batches[1], None, 1)
+    last, expected = generator_update(gan, second, batches[1], None)
+    for name in ("generator", "critic", "ema_params"):
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), getattr(after, name), getattr(last, name))
+    np.testing.assert_allclose(metrics["generator_loss"], expected["generator_loss"], rtol=1e-6)
+    np.testing.assert_allclose(metrics["wasserstein"], (one["wasserstein"] + other["wasserstein"]) / 2, rtol=1e-6)
+    np.testing.assert_allclose((metrics["gradient_penalty"], other["gradient_penalty"]), (1.0, np.nan))
+
+
+def test_a_classifier_learns_the_reals_and_the_generator_makes_what_it_names():
+    """AC-GAN: logits are `a` times three pixels, whose cross-entropy both networks lower, each by its own weight."""
+    drawn = []
+
+    def critic(params, stats, x, labels, train):
+        return (params["c"] * x.mean(axis=1), params["a"] * x[:, :3]), stats
+
+    def generator(params, stats, z, labels, train):
+        drawn.append(z)
+        return z * params["g"], stats
+
+    def slope(x, a):
+        """Of the cross-entropy in `a`."""
+        shares = np.exp(a * x) / np.exp(a * x).sum(axis=1, keepdims=True)
+        return ((shares - np.eye(3)[labels]) * x).sum(axis=1).mean()
+
+    gan, state = linear_game(auxiliary_weight=0.25)
+    gan = dataclasses.replace(gan, critic=critic, generator=generator)
+    plain = dataclasses.replace(gan, auxiliary_weight=0.0)
+    state = state._replace(critic=state.critic._replace(params={"c": jnp.ones(()), "a": jnp.float32(2.0)}))
+    rng = np.random.default_rng(0)
+    real, labels = rng.normal(size=(6, 4)).astype(np.float32), rng.integers(0, 3, 6).astype(np.int32)
+
+    after, metrics = critic_update(gan, state, real, labels)
+    np.testing.assert_allclose(after.critic.params["a"], 2.0 - 0.25 * slope(real[:, :3], 2.0), rtol=1e-5)
+    assert 0 < metrics["accuracy"] == np.mean(np.argmax(real[:, :3], axis=1) == labels, dtype=np.float32) < 1
+    after, _ = generator_update(gan, state, real, labels)
+    without, _ = generator_update(plain, state, real, labels)
+    change = after.generator.params["g"] - without.generator.params["g"]
+    np.testing.assert_allclose(change, -0.25 * 2.0 * slope(np.asarray(drawn[-1])[:, :3], 2.0), rtol=1e-5)
 
 
 def augmented_game(apply, **fields):
@@ -290,16 +353,22 @@ def test_lazy_penalty_is_due_at_its_interval_and_that_much_stronger():
     np.testing.assert_allclose(after.critic.params["c"] - base, -1.5, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["wgan", "relativistic"])
-def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss):
+@pytest.mark.parametrize(
+    ("objective", "spectral"),
+    [
+        pytest.param({"loss": "wgan", "penalty": "gp", "r1_weight": 0.5}, True, id="wgan"),
+        pytest.param({"loss": "relativistic", "penalty": "none"}, False, id="relativistic"),
+    ],
+)
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(objective, spectral):
     images, labels = reals(1)
     after = []
     for accumulate in (1, 4):
         gan, state = make(
-            generator={"norm": "instance", "spectral": True},
-            critic={"conditioning": "projection", "norm": "layer", "spectral": True},
+            generator={"norm": "instance", "spectral": spectral},
+            critic={"conditioning": "projection", "norm": "layer", "spectral": spectral},
             data={"labelled": True},
-            objective={"loss": loss, "penalty": "gp", "r1_weight": 0.5},
+            objective=objective,
             optimizer={"name": "sgd", "lr": 0.1, "beta1": 0.0},
             train={"accumulate": accumulate},
             augment={"flip": 0.5},
@@ -309,6 +378,22 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(loss):
         state, generator_metrics = jax.jit(partial(generator_update, gan))(state, images[0, 1], labels[0, 1])
         after.append((state.generator[:2], state.critic[:2], critic_metrics, generator_metrics))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-6), *after)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"generator": {"norm": "batch"}}, "batch norm would see a part .* another config.generator.norm"),
+        ({"critic": {"norm": "batch"}}, "batch norm would see a part .* another config.critic.norm"),
+        ({"objective": {"perceptual_weight": 1.0}}, "set config.objective.perceptual_weight=0"),
+        ({"train": {"accumulate": 3}}, "must divide config.train.batch_size=8"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(sections, message):
+    values = {"generator": {"norm": "instance"}, "train": {"accumulate": 2, "batch_size": BATCH}}
+    values |= {name: values.get(name, {}) | fields for name, fields in sections.items()}
+    with pytest.raises(InputError, match=rf"train.accumulate=[23].*{message}"):
+        Config.from_dict(values)
 
 
 def test_r1_stands_beside_another_penalty():
@@ -326,9 +411,19 @@ def test_ema_half_life_counts_images():
     decay = partial(ema_decay, batch_size=8, halflife_images=80.0, rampup=0.0)
     np.testing.assert_allclose(decay(jnp.int32(5)) ** 10, 0.5, rtol=1e-5)
     ramped = partial(ema_decay, batch_size=8, halflife_images=80.0, rampup=0.05)
-    decays = [float(ramped(jnp.int32(step))) for step in (0, 10, 100, 10_000)]
-    assert decays == sorted(decays) and decays[0] < 1e-5
-    np.testing.assert_allclose(decays[-1], decay(jnp.int32(0)), rtol=1e-6)
+    built = game_of(train={"ema_halflife_images": 80.0, "ema_rampup": 0.05}).ema_decay
+    for step, halflife in ((0, 0.4), (10, 4.4), (100, 40.4), (10_000, 80.0)):  # 8 images a step, this one's too.
+        for found in (ramped, built):
+            np.testing.assert_allclose(found(jnp.int32(step)), 0.5 ** (8 / halflife), rtol=1e-4)
+
+
+def test_weights_of_the_objective_reach_the_game():
+    wanted = {
+        "penalty_weight": 3.0, "penalty_interval": 4, "r1_weight": 0.5, "drift_weight": 0.001, "auxiliary_weight": 0.25,
+        "perceptual_weight": 2.0,
+    }  # fmt: skip
+    gan = game_of(objective={"loss": "hinge", "penalty": "gp", **wanted})
+    assert {name: getattr(gan, name) for name in wanted} == wanted
 
 
 def test_gradients_may_travel_in_bfloat16():
