@@ -12,7 +12,7 @@ from jaxgan.config import Config
 from jaxgan.errors import InputError
 from jaxgan.gan.averaging import with_own_statistics
 from jaxgan.gan.build import build_gan
-from jaxgan.gan.step import train_many
+from jaxgan.gan.step import train_step
 from jaxgan.models import build_critic, build_generator
 from jaxgan.models.resample import average_down, nearest_up
 from jaxgan.models.spectral import STATS
@@ -38,7 +38,21 @@ def config(**sections):
 
 @pytest.fixture(scope="module")
 def game():
-    return build_gan(config(), 0, 20, parallel.AXIS)
+    """The game, and its fresh state on the host: programs take what they are given."""
+    gan, state = build_gan(config(), 0, 20, parallel.AXIS)
+    return gan, jax.tree.map(np.array, state)
+
+
+def traced(config):
+    """The game and the shapes of its state: nothing is computed."""
+    found = {}
+
+    def build():
+        found["gan"], state = build_gan(config, 0, 20)
+        return state
+
+    shapes = jax.eval_shape(build)
+    return found["gan"], shapes
 
 
 def with_alpha(variables, alpha):
@@ -119,7 +133,7 @@ def whole(game):
     gan, state = game
     load_batch = LoadBatch()
     programs = Programs(gan, load_batch)
-    state, history, traces = jax.tree.map(np.asarray, state), [], [0]
+    history, traces = [], [0]
     for step in range(15):
         state, lines = train(game, programs, state, step, step + 1)
         history += lines
@@ -137,18 +151,14 @@ def test_one_program_a_stage_for_every_alpha(whole):
 
 def test_a_run_that_goes_on_in_the_middle_of_a_fade_is_the_same_bit_for_bit(game, whole):
     programs, final, _, _ = whole
-    half, _ = train(
-        game, programs, jax.tree.map(np.asarray, build_gan(config(), 0, 20, parallel.AXIS)[1]), 0, 12, cut=1
-    )
+    half, _ = train(game, programs, game[1], 0, 12, cut=1)
     assert half.critic.stats["growth"]["alpha"] == 0.25  # Of the last iteration done: the next one has 0.5.
     got, _ = train(game, programs, half, 12, 15, cut=2)
     jax.tree.map(np.testing.assert_array_equal, got, final)
 
 
-def test_layers_of_coming_stages_exist_and_wait(game):
-    gan, state = game
-    programs = Programs(gan, LoadBatch())
-    before = jax.tree.map(np.asarray, state)
+def test_layers_of_coming_stages_exist_and_wait(game, whole):
+    (_, before), (programs, *_) = game, whole
     after, _ = train(game, programs, before, 0, 2)
     for net, waiting in (("generator", ("image1", "image2", "block2", "block3")), ("critic", ("block0", "image1"))):
         old, new = getattr(before, net).params, getattr(after, net).params
@@ -159,32 +169,62 @@ def test_layers_of_coming_stages_exist_and_wait(game):
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_optimizers_start_anew_at_both_ends_of_a_fade_where_asked(reset):
-    gan, state = build_gan(config(growing={"reset_optimizer": reset}), 0, 20)
-    state = jax.tree.map(np.asarray, state)
-    used = jax.tree.map(lambda leaf: np.full_like(leaf, 3), state.critic.opt_state)
-    state = state._replace(critic=state.critic._replace(opt_state=used))
+    gan, shapes = traced(config(growing={"reset_optimizer": reset}, optimizer={"lr": 1e-3, "schedule": "linear"}))
+    state = jax.tree.map(lambda leaf: np.full(leaf.shape, 3, leaf.dtype), shapes)
     stage = gan.at(3)
     enter = partial(
         stage.stage.enter, generator_optimizer=gan.generator_optimizer, critic_optimizer=gan.critic_optimizer
     )
     for step, due in ((3, True), (4, False), (7, True), (8, False)):
         entered = enter(state._replace(step=jnp.int32(step)))
-        moments = [leaf for leaf in jax.tree.leaves(entered.critic.opt_state) if leaf.ndim]
-        assert all(np.all(leaf == (0 if due and reset else 3)) for leaf in moments), step
+        for net in (entered.generator, entered.critic):
+            kept = 0 if due and reset else 3
+            moments = [leaf for leaf in jax.tree.leaves(net.opt_state) if leaf.ndim]
+            assert moments and all(np.all(leaf == kept) for leaf in moments), step
+            # Adam's own count starts anew with its moments; that of the schedule is the run's.
+            assert [int(leaf) for leaf in jax.tree.leaves(net.opt_state) if not leaf.ndim] == [kept, 3], step
 
 
-def test_rates_of_a_stage_scale_its_updates():
-    sections = {"optimizer": {"name": "sgd", "lr": 0.01, "beta1": 0.0}}
-    plain, state = build_gan(config(**sections), 0, 20)
-    scaled, _ = build_gan(config(**sections, growing={"rate_factors": [0.5, 1.0, 2.0]}), 0, 20)
-    batch = jax.tree.map(lambda leaf: leaf[:1], reals(0, 1))
-    changes = []
-    for gan in (plain, scaled):
-        after, _ = jax.jit(partial(train_many, gan.at(0), LoadBatch()))(state, (), batch, 1)
-        changes.append(
-            np.asarray(after.critic.params["score"]["kernel"]) - np.asarray(state.critic.params["score"]["kernel"])
+def test_rates_of_a_stage_scale_the_updates_of_both_networks():
+    gan, _ = traced(
+        config(
+            optimizer={"name": "sgd", "lr": 0.01, "critic_lr": 0.04, "beta1": 0.0},
+            growing={"rate_factors": [0.5, 1.0, 2.0]},
         )
-    np.testing.assert_allclose(changes[1], 0.5 * changes[0], rtol=1e-3, atol=1e-7)
+    )
+    for step, factor in ((0, 0.5), (2, 0.5), (3, 1.0), (9, 1.0), (10, 2.0)):
+        stage, ones = gan.at(step), jnp.ones(1)
+        for optimizer, rate in ((stage.generator_optimizer, 0.01), (stage.critic_optimizer, 0.04)):
+            update, _ = optimizer.update(ones, optimizer.init(ones), ones)
+            np.testing.assert_allclose(update, [-rate * factor], rtol=1e-6)
+
+
+def test_the_average_counts_images_whatever_the_batches_of_the_stages():
+    """2 iterations of 8, then 7 of 4 (4 of them a fade), then of 2; an iteration's own images count."""
+    plan = {"batch_sizes": [8, 4, 2], "n_critics": [1, 1, 1]}
+    gan, _ = traced(config(growing=plan, train={"ema_halflife_images": 22.0, "ema_rampup": 0.5}))
+    for step, batch, halflife in ((0, 8, 4.0), (1, 8, 8.0), (2, 4, 10.0), (6, 4, 18.0), (9, 2, 22.0)):
+        np.testing.assert_allclose(gan.at(step).ema_decay(jnp.int32(step)), 0.5 ** (batch / halflife), rtol=1e-5)
+
+
+def test_volumes_of_64_are_traced_in_the_last_stage():
+    gan, state = traced(
+        config(
+            data={"size": 64, "spatial_rank": 3},
+            generator={"widths": [6, 5, 4, 4, 4]},
+            critic={"widths": [4, 4, 4, 5, 6]},
+        )
+    )
+    last = gan.at(10**6)
+    assert last.stage.stage == 4
+    images = jax.ShapeDtypeStruct((1, BATCH, 64, 64, 64, 1), jnp.float32)
+    after, _ = jax.eval_shape(partial(train_step, last, LoadBatch()), state, (), (images,))
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+    z = jax.ShapeDtypeStruct((2, 5), jnp.float32)
+    sample = partial(gan.generator, train=False)
+    assert jax.eval_shape(sample, state.ema_params, state.ema_stats, z, None)[0].shape == (2, 64, 64, 64, 1)
 
 
 def test_reals_fade_as_the_generator_does(game):
@@ -198,10 +238,9 @@ def test_reals_fade_as_the_generator_does(game):
     np.testing.assert_array_equal(gan.at(15).stage.shown(jnp.int32(15), images), images)
 
 
-def test_samples_have_the_full_side_and_the_alpha_of_their_state(game, whole):
-    gan, _ = game
+def test_samples_have_the_full_side_and_the_alpha_of_their_state(game):
+    gan, state = game
     z = jax.random.normal(KEY, (2, 5))
-    state = jax.tree.map(np.asarray, build_gan(config(), 0, 20, parallel.AXIS)[1])
     module = build_generator(config(), 0)
     for stage, alpha in ((0, 1.0), (2, 0.25)):
         stats = {**state.generator.stats, "growth": {"stage": np.float32(stage), "alpha": np.float32(alpha)}}
