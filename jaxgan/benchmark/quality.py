@@ -4,10 +4,11 @@
         --row 'new = panda256:small' --row 'plain = panda256:plain_small' --row 'sngan = peer:sngan64'
 
 A row is `NAME = PRESET[:VARIANT] [--config.field=value ...]` or `NAME = peer:PEER` (`quality_peers.PEERS`). Every row
-and seed trains in a process of its own for the same budget of processor seconds, and is judged by `evaluate` on the
-held-out split, copies (`nearest`) on the training split. A row whose rate falls (`optimizer.schedule`) has an end of
-its own, `train.iterations`: give it one that the budget reaches, for the budget ends it too. What is done is not done
-again: the same command goes on after an interruption. OUT gets `table.md`, `results.json` and `grids.png`.
+and seed trains in a process of its own for the same budget, of processor seconds or, where an accelerator computes, of
+wall-clock seconds (`--seconds`), and is judged by `evaluate` on the held-out split, copies (`nearest`) on the training
+split. A row whose rate falls (`optimizer.schedule`) has an end of its own, `train.iterations`: give it one that the
+budget reaches, for the budget ends it too. What is done is not done again: the same command goes on after an
+interruption. OUT gets `table.md`, `results.json` and `grids.png`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def plan(args: Any) -> list[Path]:
                 "data_dir": str(Path(args.data).absolute()),
                 "train": args.train_split,
                 "test": args.test_split,
-                "budget": args.processor_seconds,
+                "budget": args.processor_seconds if args.seconds is None else args.seconds,
+                **({} if args.seconds is None else {"clock": "wall"}),
                 "num_samples": args.num_samples,
                 "metrics": list(metrics),
             }
@@ -144,7 +146,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--row", action="append", required=True, metavar="'NAME = PRESET'", help="may be given several times")
     add("--output", required=True, metavar="DIR", help="of runs, results, table and picture")
     add("--seeds", default="0,1,2", help="default: 0,1,2")
-    add("--processor_seconds", type=float, default=1440.0, help="of a row and seed (default: 1440: 12 min on 2 cores)")
+    budget = parser.add_mutually_exclusive_group().add_argument
+    about = "of a row and seed (default: 1440: 12 min on 2 cores)"
+    budget("--processor_seconds", type=flags.finite, default=1440.0, help=about)
+    about = "of a row and seed by the clock on the wall, instead: where an accelerator computes, and nobody else does"
+    budget("--seconds", type=flags.finite, help=about)
     add("--num_samples", type=int, default=1000, help="to judge by (default: 1000)")
     add("--metrics", default="fid,kid,swd,prdc,spectrum,nearest", help="as for evaluate")
     add("--train_split", default="train", help="default: train")

@@ -29,17 +29,24 @@ PEERS = (*MIMICRY, "dcgan_gp")
 
 
 def train_peer(
-    name: str, dataset: Dataset, budget: float, num_samples: int, seed: int, width: int = 256
+    name: str,
+    dataset: Dataset,
+    budget: float,
+    num_samples: int,
+    seed: int,
+    width: int = 256,
+    clock: Callable[[], float] = time.process_time,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Trains a peer for a budget of processor seconds and samples it.
+    """Trains a peer for a budget of seconds and samples it; on a CUDA device where there is one.
 
     Args:
       name: one of `PEERS`.
       dataset: the reals; square images.
-      budget: processor seconds of this process, those before the call included.
+      budget: seconds of the clock, those before the call included.
       num_samples: how many samples to make.
       seed: of weights and draws.
       width: of torch-mimicry's networks.
+      clock: seconds that this process has used so far.
 
     Returns:
       Samples float32 `[num_samples, H, W, C]` in [-1, 1], and facts of the run.
@@ -58,16 +65,23 @@ def train_peer(
     else:
         raise InputError(f"no peer {name!r}: choose one of {', '.join(PEERS)}")
     steps = 0
-    while time.process_time() < budget:
+    while clock() < budget:
         step()
         steps += 1
+    facts = {"step": steps, "seconds": clock()}
+    return _sample(generator, latent_dim, num_samples), facts
+
+
+def _sample(generator: Any, latent_dim: int, count: int) -> np.ndarray:
+    import torch
+
     generator.eval()
-    samples: list[np.ndarray] = []
+    device, samples = next(generator.parameters()).device, list[np.ndarray]()
     with torch.no_grad():
-        while sum(map(len, samples)) < num_samples:
-            samples.append(generator(torch.randn(50, latent_dim)).clamp(-1, 1).numpy())
-    joined = np.moveaxis(np.concatenate(samples)[:num_samples], 1, -1)
-    return np.ascontiguousarray(joined, np.float32), {"step": steps, "seconds": time.process_time()}
+        while sum(map(len, samples)) < count:
+            samples.append(generator(torch.randn(50, latent_dim, device=device)).clamp(-1, 1).cpu().numpy())
+    joined = np.moveaxis(np.concatenate(samples)[:count], 1, -1)
+    return np.ascontiguousarray(joined, np.float32)
 
 
 def _batches(reals: Any, size: int) -> Iterator[Any]:
@@ -94,15 +108,15 @@ def _mimicry(name: str, reals: Any, width: int) -> tuple[Callable[[], None], Any
         raise InputError(
             f"the row {name} needs torch-mimicry: pip install --no-deps torch-mimicry, and scikit-image ({error})"
         ) from None
-    generator = getattr(module, f"{kind.upper().replace('_GP', 'GP')}Generator{side}")(ngf=width)
-    critic = getattr(module, f"{kind.upper().replace('_GP', 'GP')}Discriminator{side}")(ndf=width)
+    log, device = logs.MetricLog(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    generator = getattr(module, f"{kind.upper().replace('_GP', 'GP')}Generator{side}")(ngf=width).to(device)
+    critic = getattr(module, f"{kind.upper().replace('_GP', 'GP')}Discriminator{side}")(ndf=width).to(device)
     optimizers = [torch.optim.Adam(net.parameters(), 2e-4, (0.0, 0.9)) for net in (generator, critic)]
     batches = _batches(reals, 16)
-    log, device = logs.MetricLog(), torch.device("cpu")
 
     def step() -> None:
         for _ in range(5):
-            real = next(batches)
+            real = next(batches).to(device)
             critic.train_step(
                 real_batch=(real, None), netG=generator, optD=optimizers[1], log_data=log, global_step=0, device=device
             )

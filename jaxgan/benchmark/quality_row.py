@@ -1,8 +1,9 @@
 """One row and seed of the quality table, in a process of its own: train within a budget, sample, judge, write it down.
 
 The budget is processor seconds of this process, everything included (imports, compilation, input), so that a row costs
-the same on a busy machine as on a quiet one; on N quiet cores it is about 1/N of that in wall-clock. An interrupted row
-goes on from its checkpoint with what is left of its budget.
+the same on a busy machine as on a quiet one; on N quiet cores it is about 1/N of that in wall-clock. On an accelerator,
+whose work no processor second counts, it is wall-clock seconds, all but the imports. An interrupted row goes on from
+its checkpoint with what is left of its budget.
 """
 
 from __future__ import annotations
@@ -34,17 +35,15 @@ from jaxgan.training.loop import train
 from jaxgan.training.stop_signal import Interrupted
 
 RESULT, SAMPLES, SPENT = "result.json", "samples.npy", "spent.json"
-_ACCOUNT_EVERY = 5.0  # processor seconds
-
-
-def processor_seconds() -> float:
-    """What this process has used so far, of all cores."""
-    return time.process_time()
+_ACCOUNT_EVERY = 5.0  # seconds
+_BEGAN = time.monotonic()
+# What this process has used so far: of all cores, or of the time.
+CLOCKS: dict[str, Callable[[], float]] = {"processor": time.process_time, "wall": lambda: time.monotonic() - _BEGAN}
 
 
 @contextmanager
-def ended_after(seconds: float, account: Path) -> Iterator[None]:
-    """Ends the run inside as a scheduler would, by SIGTERM, once `seconds` processor seconds are spent.
+def ended_after(seconds: float, account: Path, clock: Callable[[], float]) -> Iterator[None]:
+    """Ends the run inside as a scheduler would, by SIGTERM, once `seconds` are spent.
 
     A thread looks at the clock (the kernel's timer of processor time was a seventh off on a busy machine), and writes
     down every some seconds what is spent: an attempt that is killed has used its share of the budget too.
@@ -52,20 +51,21 @@ def ended_after(seconds: float, account: Path) -> Iterator[None]:
     Args:
       seconds: the budget, with what earlier attempts used by `account`.
       account: JSON file with what is spent, `{"seconds": ...}`.
+      clock: one of `CLOCKS`.
     """
     before = spent(account)
     over = threading.Event()
 
     def write() -> None:
-        write_json(account, {"seconds": before + processor_seconds()})
+        write_json(account, {"seconds": before + clock()})
 
     def watch() -> None:
         written = 0.0
         while not over.wait(0.2):
-            if processor_seconds() - written >= _ACCOUNT_EVERY:
-                written = processor_seconds()
+            if clock() - written >= _ACCOUNT_EVERY:
+                written = clock()
                 write()
-            if before + processor_seconds() >= seconds:
+            if before + clock() >= seconds:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -80,7 +80,7 @@ def ended_after(seconds: float, account: Path) -> Iterator[None]:
 
 
 def spent(account: Path) -> float:
-    """Processor seconds that a row has used, by its file; 0 where there is none yet."""
+    """Seconds that a row has used, by its file; 0 where there is none yet."""
     return float(json.loads(account.read_text())["seconds"]) if account.exists() else 0.0
 
 
@@ -105,19 +105,22 @@ def open_splits(
     return trained_on, held_out
 
 
-def train_within(config: Config, data_dir: str, folder: Path, budget: float) -> dict[str, Any]:
+def train_within(
+    config: Config, data_dir: str, folder: Path, budget: float, clock: Callable[[], float]
+) -> dict[str, Any]:
     """Trains until the budget is spent; returns facts of the run.
 
     Args:
       config: what to train; it may end before the budget does.
       data_dir: the data.
       folder: of the row; the run lies in `run` below it.
-      budget: processor seconds, those of earlier attempts included.
+      budget: seconds, those of earlier attempts included.
+      clock: one of `CLOCKS`, that tells them.
     """
     account = folder / SPENT
     if spent(account) < budget:
         stopped = False
-        with ended_after(budget, account):
+        with ended_after(budget, account, clock):
             try:
                 train(config, folder / "run", data_dir)
             except Interrupted:
@@ -202,15 +205,17 @@ def main(arguments: list[str]) -> None:
     """Runs one row that a JSON file describes (`quality` writes it)."""
     row = json.loads(Path(arguments[0]).read_text())
     folder, config = Path(arguments[0]).parent, Config.from_dict(row["config"])
+    clock = CLOCKS[row.get("clock", "processor")]
     trained_on, held_out = open_splits(config, row["data_dir"], folder, (row["train"], row["test"]), row["metrics"])
 
     def make() -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
         if row["peer"]:
             from jaxgan.benchmark.quality_peers import train_peer
 
-            samples, facts = train_peer(row["peer"], trained_on, row["budget"], row["num_samples"], config.seed)
+            arguments = row["peer"], trained_on, row["budget"], row["num_samples"], config.seed
+            samples, facts = train_peer(*arguments, clock=clock)
             return samples, None, facts
-        facts = train_within(config, row["data_dir"], folder, row["budget"])
+        facts = train_within(config, row["data_dir"], folder, row["budget"], clock)
         return *sample(folder, row["num_samples"], config.seed, trained_on), facts
 
     run_row(make, folder, held_out, trained_on, tuple(row["metrics"]))

@@ -90,17 +90,37 @@ def test_a_killed_attempt_has_used_its_share_of_the_budget(tmp_path, monkeypatch
     account.write_text('{"seconds": 100.0}')
     monkeypatch.setattr(quality_row, "_ACCOUNT_EVERY", 0.0)
     clock = iter(range(1, 1000))
-    monkeypatch.setattr(quality_row, "processor_seconds", lambda: float(next(clock)))
     came: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
     try:
-        with quality_row.ended_after(110.0, account):
+        with quality_row.ended_after(110.0, account, lambda: float(next(clock))):
             while not came:
                 time.sleep(0.05)
             assert 100 < quality_row.spent(account) <= 112, "written before the end of the block"
     finally:
         signal.signal(signal.SIGTERM, before)
     assert came == [signal.SIGTERM] and quality_row.spent(account) >= 110
+
+
+def test_a_budget_is_of_the_processor_or_of_the_wall(preset, tmp_path, monkeypatch, capsys):
+    """On an accelerator the host may wait for as long as it likes: a sleeping process spends its budget on the wall."""
+    data = tmp_path / "set.npz"
+    images = np.zeros((40, 8, 8), np.uint8)
+    np.savez(data, train_images=images, test_images=images)
+    monkeypatch.setattr(quality.subprocess, "Popen", lambda *_, **__: pytest.fail("a row was run"))
+    arguments = ["--data", str(data), "--row", f"a = {preset}", "--seeds", "1", "--metrics", "swd"]
+    for flag, budget in (("--processor_seconds", 7.0), ("--seconds", 3.0)):
+        with pytest.raises(pytest.fail.Exception):
+            quality.main([*arguments, "--output", str(tmp_path / flag), flag, str(budget)])
+        row = json.loads((tmp_path / flag / "a" / "seed1" / "row.json").read_text())
+        assert (row["budget"], row.get("clock")) == (budget, "wall" if flag == "--seconds" else None)
+    with pytest.raises(SystemExit) as caught:
+        quality.main([*arguments, "--output", str(tmp_path / "both"), "--seconds", "1", "--processor_seconds", "1"])
+    assert caught.value.code == 2 and "not allowed with" in capsys.readouterr().err
+    before = {name: clock() for name, clock in quality_row.CLOCKS.items()}
+    time.sleep(0.5)
+    spent = {name: clock() - before[name] for name, clock in quality_row.CLOCKS.items()}
+    assert spent["wall"] >= 0.5 > spent["processor"]
 
 
 def test_the_judge_prefers_samples_of_the_same_kind():
@@ -159,3 +179,23 @@ def test_peers_see_new_reals_in_every_update_turned_one_by_one():
         )
         step()
     assert len({real.numpy().tobytes() for real in shown}) == len(shown) >= 5
+
+
+def test_a_peer_is_sampled_where_its_generator_is():
+    """Latents on its device, and what it makes on the host before it becomes an array."""
+    torch = pytest.importorskip("torch")
+    from types import SimpleNamespace
+
+    from jaxgan.benchmark import quality_peers
+
+    class Elsewhere(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros((), device="meta"))
+
+        def forward(self, z):
+            assert z.device.type == "meta" and not self.training
+            picture = torch.zeros(len(z), 1, 8, 8)
+            return SimpleNamespace(clamp=lambda *_: SimpleNamespace(cpu=lambda: picture))
+
+    assert quality_peers._sample(Elsewhere(), 4, 60).shape == (60, 8, 8, 1)
