@@ -120,6 +120,15 @@ def test_colour_jitter_moves_what_it_says(apply):
     factors = (brighter + 1) / (images + 1)
     assert np.ptp(np.asarray(factors), axis=(1, 2, 3)).max() < 1e-4
     assert 0.8 <= factors.min() and factors.max() <= 1.2 and np.ptp(np.asarray(factors)) > 0.1
+    # Contrast is about the mean of the whole image, which stays.
+    stretched = apply(
+        jax.random.key(0), images, Augmentation(colour=1.0, brightness=0, contrast=0.2, saturation=0, hue=0)
+    )
+    means = images.mean(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(stretched.mean(axis=(1, 2, 3), keepdims=True), means, atol=1e-5)
+    factors = np.std(stretched - means, axis=(1, 2, 3)) / np.std(images - means, axis=(1, 2, 3))
+    np.testing.assert_allclose(stretched - means, factors.reshape(-1, 1, 1, 1) * (images - means), atol=1e-5)
+    assert 0.8 <= factors.min() and factors.max() <= 1.2 and np.ptp(factors) > 0.1
 
 
 def test_stain_jitter_acts_on_optical_density():

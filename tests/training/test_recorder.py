@@ -48,27 +48,30 @@ def test_classes_are_judged_and_measured_in_the_shares_of_the_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "metric", "stopped"),
+    ("epochs", "metric", "best_step", "stopped"),
     [
         # The mean of an epoch is judged by the iteration that completes it; half done epochs do not count.
-        ([(1, 1.4, 5.0), (2, 2.1, 1.0), (3, 3.5, 2.0), (4, 4.2, 2.0), (5, 5.6, 2.0)], "critic_loss", 4),
+        ([(1, 1.4, 5.0), (2, 2.1, 1.0), (3, 3.5, 2.0), (4, 4.2, 2.0), (5, 5.6, 2.0)], "critic_loss", 2, 4),
         # What is evaluated, at any time.
-        ([(1, 0.4, 1.0), (2, 1.3, 2.0), (3, 2.2, 2.0), (4, 2.5, 2.0)], "histogram", 4),
+        ([(1, 0.4, 1.0), (2, 1.3, 2.0), (3, 2.2, 2.0), (4, 2.5, 2.0)], "histogram", 1, 4),
     ],
 )
-def test_patience_counts_whole_epochs(epochs, metric, stopped):
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_patience_counts_whole_epochs(epochs, metric, best_step, stopped, direction):
     of_step = {step: epoch for step, epoch, _ in epochs} | {0: 0.0}
-    settings = TrainConfig(best_metric=metric, early_stopping_patience=2)
+    settings = TrainConfig(best_metric=metric, best_direction=direction, early_stopping_patience=2)
     best = BestTracker()
     schedule = SimpleNamespace(epoch=of_step.__getitem__, is_due=lambda step, every_epochs: metric == "critic_loss")
     run = SimpleNamespace(best=best)
     judge = SimpleNamespace(config=SimpleNamespace(train=settings), run=run, schedule=schedule)
     for step, _, value in epochs:
+        value *= 1 if direction == "min" else -1
         best.add(value)
         recorder.RunRecorder.judge(judge, step, {} if metric == "critic_loss" else {metric: value})
         assert best.stopped_early == (step >= stopped)
         if best.stopped_early:
             break
+    assert best.best_step == best_step
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_training(tmp_path, monkeypatch):

@@ -43,6 +43,14 @@ def test_swd_is_0_for_the_same_patches_and_small_for_the_same_texture():
     assert shifted[1] > 5 * same[1]
 
 
+def test_swd_is_a_distance_in_thousandths_of_the_reals_deviation():
+    """Of descriptors with one value every projection is that value: the distance of two sorted lists."""
+    real = np.random.default_rng(0).normal(1.0, 0.3, (50, 4, 1)).astype(np.float32)
+    made = 2.0 * real + 0.5
+    expected = 1000.0 * np.abs(np.sort(made, axis=None) - np.sort(real, axis=None)).mean() / real.std()
+    np.testing.assert_allclose(swd.sliced_wasserstein([real], [made]), [expected], rtol=1e-4)
+
+
 def test_swd_of_volumes_and_of_sets_of_different_size():
     a, b = textures(20, (16, 16, 16, 1)), textures(12, (16, 16, 16, 1))
     distances = swd.sliced_wasserstein(swd.patch_descriptors(a), swd.patch_descriptors(b))
