@@ -1,8 +1,10 @@
 """What starts jaxgan elsewhere is what its own tools take: the Dockerfile, the JobSet, the shell scripts."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,9 @@ LAUNCH = ROOT / "scripts" / "launch"
 
 
 def test_hadolint_has_nothing_to_say():
-    hadolint = shutil.which("hadolint")
+    # As pip installs it: beside the interpreter, which need not be on the path.
+    folders = [os.path.dirname(sys.executable), *os.get_exec_path()]
+    hadolint = shutil.which("hadolint", path=os.pathsep.join(folders))
     if hadolint is None:
         pytest.skip("hadolint is not installed")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, timeout=60)
