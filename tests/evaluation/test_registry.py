@@ -12,7 +12,7 @@ import pytest
 
 from jaxgan.evaluation import METRICS, Metric, Value, evaluate
 from jaxgan.evaluation.metric import NEEDS
-from jaxgan.evaluation.metrics import c2st, class_agreement, swd, utility
+from jaxgan.evaluation.metrics import c2st, class_agreement, privacy, swd, utility
 from jaxgan.evaluation.networks.extractor import Extractor
 from jaxgan.evaluation.registry import higher_is_better, markdown, reported_names, value_of
 
@@ -35,7 +35,7 @@ def inception():
     return Extractor("inception", 6, matrix, apply, "0" * 64, "none", "none")
 
 
-EXTRACTOR = inception()
+EXTRACTOR, SOME = inception(), privacy.some
 
 
 def smooth(shape, count=60, seed=0):
@@ -49,6 +49,9 @@ def quick(monkeypatch):
         monkeypatch.setattr(module, "UPDATES", 10)
     monkeypatch.setattr(utility, "SEEDS", 1)
     monkeypatch.setattr(swd, "DESCRIPTORS", 1024)
+    # Each image that is looked up is turned and shifted in every way.
+    monkeypatch.setattr(privacy, "MOST_SEARCHED", 16)
+    monkeypatch.setattr(privacy, "some", lambda count, most=16: SOME(count, min(most, 16)))
 
 
 @functools.cache
