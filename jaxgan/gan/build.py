@@ -86,6 +86,7 @@ def build_gan(
         stretch=STRETCHES.get(config.data.stretch),
         symmetry=_symmetry(config),
         couples_samples=couples_samples(config),
+        shares_statistics=config.generator.norm == "batch",
         accumulate=config.train.accumulate,
         growth=growth,
         of_stage=of_stage,

@@ -65,6 +65,7 @@ class GAN:
       augment: applied to reals and fakes, in both networks' updates, so that the generator need not learn it.
       couples_samples: whether the critic mixes the samples of a batch: then reals and fakes pass
         through it apart.
+      shares_statistics: whether the generator in training normalises by the samples of all devices.
       accumulate: parts of a device's batch that go through the networks one after another, to save memory; the
         gradient is that of the whole batch up to rounding (no network may couple samples).
       growth: the stages of growing networks, or None; then `generator` samples the full side at every stage, and what
@@ -97,6 +98,7 @@ class GAN:
     symmetry: Callable[[Array, Array], Array] | None = None
     augment: Augment | None = None
     couples_samples: bool = False
+    shares_statistics: bool = False
     accumulate: int = 1
     growth: Growth | None = None
     of_stage: Callable[[int], dict[str, Any]] | None = None

@@ -41,7 +41,12 @@ METRICS = (
 
 
 def critic_update(
-    gan: GAN, state: GANState, real: Array, labels: Array | None, update: Array | int = 0
+    gan: GAN,
+    state: GANState,
+    real: Array,
+    labels: Array | None,
+    update: Array | int = 0,
+    fake: Array | None = None,
 ) -> tuple[GANState, Metrics]:
     """One update of the critic; the generator is left as it is.
 
@@ -51,11 +56,13 @@ def critic_update(
       real: float32 `[B, *S, C]` in [-1, 1], this device's share of the batch.
       labels: int32 `[B]` or None; the fakes take the labels of the reals.
       update: which of the iteration's critic updates this is.
+      fake: its samples `[B, *S, C]` where they are made already, or None.
     """
 
-    def part(keys: Array, real: Array, labels: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
+    def part(keys: Array, real: Array, labels: Array | None, fake: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
         real = _with_symmetry(gan, keys, real)
-        fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
+        if fake is None:
+            fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
         seen = _augmented(gan, state, keys, real, _AUGMENT_REAL), _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
 
         def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
@@ -82,7 +89,7 @@ def critic_update(
         return jax.grad(objective, has_aux=True)(state.critic.params)
 
     keys = _sample_keys(gan, state, update, len(real))
-    gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels)
+    gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels, fake)
     critic, norm = _descend(gan, gan.critic_optimizer, state.critic, gradient, stats)
     if gan.weight_clip:
         critic = critic._replace(
@@ -167,11 +174,12 @@ def train_step(
             images = gan.stretch.forward(images)
         return images if gan.stage is None else gan.stage.shown(step, images), labels
 
-    def body(state: GANState, update_and_ref: tuple[Array, Tree]) -> tuple[GANState, Metrics]:
-        update, batch_ref = update_and_ref
-        return critic_update(gan, state, *load(batch_ref), update)
+    def body(state: GANState, of_update: tuple[Array, Tree, Array | None]) -> tuple[GANState, Metrics]:
+        update, batch_ref, fake = of_update
+        return critic_update(gan, state, *load(batch_ref), update, fake)
 
-    state, metrics = lax.scan(body, state, (jnp.arange(gan.n_critic), batch_refs))
+    updates = jnp.arange(gan.n_critic)
+    state, metrics = lax.scan(body, state, (updates, batch_refs, _fakes_at_once(gan, state, load, updates, batch_refs)))
     last = jax.tree.map(lambda leaf: leaf[-1], batch_refs)
     state, generator_metrics = generator_update(gan, state, *load(last))
     # Only a lazy penalty may be missing: elsewhere a NaN must show.
@@ -219,6 +227,26 @@ def train_many(
         return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), metrics, new)
 
     return lax.fori_loop(0, count, body, (state, metrics))
+
+
+def _fakes_at_once(
+    gan: GAN, state: GANState, load: Callable[[Tree], tuple[Array, Array | None]], updates: Array, batch_refs: Tree
+) -> Array | None:
+    """The samples of all critic updates of an iteration, `[n_critic, B, *S, C]`, where devices share statistics; else
+    None, and each update makes its own.
+
+    The generator is the same in all of them, so they can be made side by side: each update's statistics are its own,
+    and the messages of a layer, which devices wait for, are one in place of `n_critic`.
+    """
+    if not (gan.shares_statistics and gan.n_critic > 1 and gan.axis_name and lax.psum(1, gan.axis_name) > 1):
+        return None
+
+    def make(update: Array, batch_ref: Tree) -> Array:
+        real, labels = load(batch_ref)  # Their number and classes: nothing else of them is computed.
+        keys = _sample_keys(gan, state, update, len(real))
+        return gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)[0]
+
+    return jax.vmap(make)(updates, batch_refs)
 
 
 def _sample_keys(gan: GAN, state: GANState, update: Array | int, count: int) -> Array:

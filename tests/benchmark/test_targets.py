@@ -131,6 +131,20 @@ def test_messages_are_gradients_as_often_as_there_are_updates_and_once_metrics(d
     check_messages(found, {name: size * width // 4 for name, size in parameter_bytes(small()).items()}, others=2)
 
 
+def test_statistics_of_an_iterations_critic_updates_travel_together():
+    """Batch norm's messages of the fakes are as many for three critic updates as for two: one more is the gradient."""
+
+    def times(n_critic):
+        config = Config.from_dict(
+            small().to_dict()
+            | {"generator": {"latent_dim": 8, "widths": [32, 16, 8], "norm": "batch"}}
+            | {"objective": {"loss": "wgan", "penalty": "gp", "n_critic": n_critic}}
+        )
+        return sum(all_reduced(config).values())
+
+    assert times(3) - times(2) == 1
+
+
 def test_waiting_is_a_latency_and_twice_the_bytes_round_the_ring():
     found = [scaling.Message(1000, 3), scaling.Message(10, 1)]
     assert scaling.waiting(found, 4, scaling.Links(100.0, 0.5)) == pytest.approx(4 * 0.5 + 1.5 * (3 * 10 + 0.1))
