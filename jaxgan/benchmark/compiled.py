@@ -27,6 +27,9 @@ from jaxgan.gan.step import train_many
 from jaxgan.objectives.perceptual import STAGES, vgg16_features
 from jaxgan.ops.conv import lowering
 
+# Bytes that a core of a TPU has on the chip, about, beside its large memory (v5e and v6e).
+ON_CHIP = 128 * 2**20
+
 
 class Compiled(NamedTuple):
     """One iteration of a preset, compiled.
@@ -65,8 +68,11 @@ class Compiled(NamedTuple):
         return not self.refused and self.memory_bytes <= self.target.chip.memory * self.target.chip.usable
 
     @property
-    def largest_batch(self) -> int:
-        """Over all devices, an estimate: were everything but the state to grow with the batch, so rather too small."""
+    def largest_batch(self) -> int | None:
+        """Over all devices, an estimate: were everything but the state to grow with the batch, so rather too small.
+        None where a TPU may keep the temporaries of this batch on the chip, so that they tell nothing of more."""
+        if self.target.chip.platform == "tpu" and self.temporary_bytes < ON_CHIP:
+            return None
         free = self.target.chip.memory * self.target.chip.usable - self.state_bytes
         sample = (self.memory_bytes - self.state_bytes) * self.target.count / self.batch_size
         batch = min([int(free / sample) * self.target.count, *(size - 1 for size in self.refused)])
@@ -176,14 +182,18 @@ def report(compiled: Compiled) -> list[str]:
     bound = roofline_seconds(compiled.products, peak, chip.bandwidth)
     usable = chip.memory * chip.usable / mib
     within = compiled.memory_bytes / mib <= usable
-    lines = [f"batch {size} DOES NOT FIT a device of {target.name}: {said}" for size, said in compiled.refused.items()]
+    largest = compiled.largest_batch
+    said = (
+        "not from this one, whose temporaries may lie on the chip: give a larger batch" if largest is None else largest
+    )
+    lines = [f"batch {size} DOES NOT FIT a device of {target.name}: {why}" for size, why in compiled.refused.items()]
     lines += [
         f"compiled for {target.name}, {target.count} device(s), {compiled.precision}, batch {compiled.batch_size},"
         f" in {compiled.seconds:.0f} s on this machine",
         f"memory of one step: {compiled.memory_bytes / mib:.1f} MiB a device, of which the state is"
         f" {compiled.state_bytes / mib:.1f} MiB and temporaries {compiled.temporary_bytes / mib:.1f} MiB:"
         f" {'fits' if within else 'DOES NOT FIT'} ({usable:.0f} MiB are for programs)",
-        f"largest batch, estimated (were all but the state to grow with it): {compiled.largest_batch}"
+        f"largest batch, estimated (were all but the state to grow with it): {said}"
         + (f"; the largest that was compiled: {compiled.batch_size}" if compiled.refused else ""),
         f"work of one iteration: {flops / 1e9:.1f} GFLOP a device in convolutions and matrix products; bound by peak"
         f" ({peak / 1e12:.0f} TFLOP/s): {1e3 * flops / peak:.3f} ms, by each product's operations or bytes:"

@@ -42,7 +42,7 @@ def summary(row: Mapping[str, Any]) -> str:
         f"{row['temporary_bytes'] / 2**20:.0f}",
         f"{row['memory_bytes'] / 2**20:.0f}",
         "yes" if row["fits"] else f"NO: {next(iter(row['refused']), row['batch_size'])}",
-        row["largest_batch_estimated"],
+        "-" if row["largest_batch_estimated"] is None else row["largest_batch_estimated"],
         f"{row['flops_per_iteration_per_device'] / 1e9:.1f}",
         f"{1e3 * row['bound_seconds_by_product']:.2f}",
         sum(collective["count"] for collective in row["collectives"]),
