@@ -26,11 +26,15 @@ CLASSES = 2
 # The presets that `--config all` stands for.
 ALL = (
     "mnist:wgan_gp",
-    "pathmnist",
-    "panda256:small",
+    "mnist:small",
+    "pathmnist:source",
+    "pathmnist:small",
     "cell256:source",
+    "cell256:small",
     "cell256",
     "panda256:plain",
+    "panda256:small",
+    "panda256:source",
     "panda256",
     "mri64:small",
     "mri64:source",

@@ -91,7 +91,7 @@ def test_a_preset_may_give_nested_fields(tmp_path):
 
 def test_overrides_are_typed_and_validated():
     config = override(
-        load_config(MNIST),
+        load_config(f"{MNIST}:source"),
         ["--config.optimizer.lr=1e-4", "--config.critic.widths=(8,16)", "--config.objective.loss", "wgan",
          "--config.data.balanced=false", "--config.evaluate.metrics=fid,swd", "--config.seed", "7"],
     )  # fmt: skip
@@ -167,7 +167,11 @@ def test_wrong_overrides_are_one_line(argument, parts):
 
 @pytest.mark.parametrize(
     ("spec", "part"),
-    [("configs/none.py", "no such file"), ("mnits", "no such file"), (f"{MNIST}:wgan", "choose one of gan, wgan_gp")],
+    [
+        ("configs/none.py", "no such file"),
+        ("mnits", "no such file"),
+        (f"{MNIST}:wgan", "choose one of default, small, quickstart, source, wgan_gp"),
+    ],
 )
 def test_wrong_presets_are_one_line(spec, part):
     with pytest.raises(InputError, match=part):

@@ -49,17 +49,21 @@ def test_a_start_map_of_one_pixel_and_a_short_run_are_doubted(size, steps):
 @pytest.mark.parametrize(
     ("settings", "size", "words"),
     [
-        ({"iterations": 400}, 5000, "51,200 images, 5.1% of the 1,000,064 that mnist is made for"),
-        ({"batch_size": 32, "iterations": 7813}, 5000, "250,016 images, 25% of the 1,000,064 that mnist is made for"),
+        ({"iterations": 400}, 5000, "51,200 images, 5.1% of the 1,000,064 that mnist:source is made for"),
+        (
+            {"batch_size": 32, "iterations": 7813},
+            5000,
+            "250,016 images, 25% of the 1,000,064 that mnist:source is made for",
+        ),
         ({"epochs": 120.0}, 5000, None),
         ({}, 12, "2,432 images, few for a GAN (below 20,000)"),
         ({}, 5000, None),
     ],
 )
 def test_a_run_much_shorter_than_its_preset_is_doubted(settings, size, words, recwarn):
-    config = load_config("mnist")
+    config = load_config("mnist:source")
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, **settings))
-    check_fit(config, from_arrays("noise", np.zeros((size, 28, 28, 1), np.uint8)), "mnist")
+    check_fit(config, from_arrays("noise", np.zeros((size, 28, 28, 1), np.uint8)), "mnist:source")
     said = [str(warning.message) for warning in recwarn if "the whole run shows the critic" in str(warning.message)]
     assert len(said) == (words is not None) and all(words in line for line in said), said
 
