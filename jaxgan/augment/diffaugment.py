@@ -6,7 +6,8 @@ probability, which may be a value known at run time alone. Where it does not hap
 nothing branches. The order is fixed: geometry, which mirrors the image at its border; values; then DiffAugment's.
 
 Simpler than ADA's pipeline: linear interpolation without its low-pass filter, one rotation after the scaling in place
-of one before and one after, and no luma flip, which would turn a map of values into its negative.
+of one before and one after, no luma flip, which would turn a map of values into its negative, and no rotation of hues,
+by which stains are told apart.
 """
 
 from __future__ import annotations

@@ -79,12 +79,21 @@ def compute_gpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> ja
     return MAPS[name](geometry, a, b)
 
 
-def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array) -> jax.Array:
-    """One of the maps, of operands rounded to the dtype of the products, in the dtype of their sums."""
+def compute_tpu(name: str, geometry: Geometry, a: jax.Array, b: jax.Array, columns: int | None = None) -> jax.Array:
+    """One of the maps, of operands rounded to the dtype of the products, in the dtype of their sums.
+
+    Args:
+      name: "C", "Cx" or "Cw".
+      geometry: of the convolution.
+      a: first operand of the map.
+      b: second operand.
+      columns: how many to fold into channels; None: what `folding.fold` says.
+    """
     a, b = a.astype(geometry.matmul_dtype), b.astype(geometry.matmul_dtype)
     result = accumulator(a.dtype)
     maps = {name: partial(compute, result=result) for name, compute in MAPS.items()}
-    columns = fold(geometry, *((a.shape[-1], b.shape[-1]) if name == "Cw" else b.shape[-2:]))
+    if columns is None:
+        columns = fold(geometry, *((a.shape[-1], b.shape[-1]) if name == "Cw" else b.shape[-2:]))
     return compute_folded(maps, name, geometry, columns, a, b) if columns > 1 else maps[name](geometry, a, b)
 
 

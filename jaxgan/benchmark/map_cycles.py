@@ -1,0 +1,86 @@
+"""What a TPU's compiler expects of each convolution of a preset alone, with and without folded columns:
+
+    python -m jaxgan.benchmark.map_cycles configs/panda256.py --target v5e:1x1 [--batch_size N] [--network generator]
+
+Thousands of cycles of C, Cx and Cw for the layers that fold (`jaxgan.ops.folding`), products in bfloat16: an estimate
+that ranks, not a time. Needs no TPU, but its compiler (extra `target-tpu`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.benchmark.hlo import estimated_cycles
+from jaxgan.benchmark.maps import layers
+from jaxgan.benchmark.targets import find_target, stay_on_host
+from jaxgan.commands import cli, flags
+from jaxgan.config.presets import load_config
+from jaxgan.errors import InputError
+from jaxgan.ops import lowering_native
+from jaxgan.ops.folding import fold
+from jaxgan.ops.geometry import Geometry
+
+
+def expected(
+    device: jax.Device, geometry: Geometry, samples: int, channels: int, features: int, columns: int
+) -> list[int]:
+    """Cycles of C, Cx and Cw.
+
+    Args:
+      device: what to compile for.
+      geometry: of the convolution.
+      samples: how many images.
+      channels: of the input.
+      features: of the output.
+      columns: how many to fold; 1: none.
+    """
+    geometry = geometry._replace(matmul_dtype=jnp.bfloat16)
+    place = jax.sharding.SingleDeviceSharding(device)
+    x, w, g = (
+        jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
+        for shape in (
+            (samples, *geometry.size, channels),
+            (*geometry.kernel, channels, features),
+            (samples, *geometry.output, features),
+        )
+    )
+    found = []
+    for name, operands in {"C": (x, w), "Cx": (g, w), "Cw": (x, g)}.items():
+
+        def compute(a: jax.Array, b: jax.Array, name: str = name) -> jax.Array:
+            return lowering_native.compute_tpu(name, geometry, a, b, columns)
+
+        lowered = jax.jit(compute).trace(*operands).lower(lowering_platforms=("tpu",))
+        found.append(sum(estimated_cycles(lowered.compile().as_text()).values()))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print two lines for each layer that folds."""
+    parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.map_cycles", description=__doc__)
+    parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
+    parser.add_argument("--target", default="v5e:1x1", help="default: v5e:1x1")
+    parser.add_argument("--batch_size", type=int, help="default: the preset's")
+    parser.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
+    args = parser.parse_args(arguments)
+    config, target = load_config(args.config), find_target(args.target)
+    if target.chip.platform != "tpu":
+        raise InputError(f"--target {args.target}: columns are folded on TPUs alone: give e.g. v5e:1x1")
+    stay_on_host()
+    device = target.devices()[0]
+    found = layers(config, args.batch_size or config.train.batch_size, args.network)
+    print("| layer | kernel, stride | columns | C | Cx | Cw |\n|---|---|---|---|---|---|")
+    for geometry, samples, channels, features in dict.fromkeys(found):
+        folded = fold(geometry, channels, features)
+        for columns in (1, folded) if folded > 1 else ():
+            cycles = expected(device, geometry, samples, channels, features, columns)
+            size, form = "x".join(map(str, geometry.size)), f"{geometry.kernel[0]}, {geometry.stride[0]}"
+            cells = [f"{samples} x {size} x {channels} to {features}", form, columns]
+            print("| " + " | ".join(map(str, [*cells, *(f"{count / 1e3:.0f}" for count in cycles)])) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)
