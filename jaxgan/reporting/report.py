@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,6 @@ def write_report(run_dir: str | os.PathLike) -> Path:
         "report.html",
         data,
         title=run.name,
-        place=shlex.quote(str(run.folder.resolve())),
         summary=summary(run),
         sections=[(anchor, name) for anchor, name, there in sections if there],
         headline=headline(run),
