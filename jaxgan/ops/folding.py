@@ -2,9 +2,9 @@
 
 A TPU lays channels out over 128 lanes, so an image of one channel fills one lane in 128: it takes 128 times its
 memory, and a convolution over it leaves the matrix unit idle. `f` neighbouring columns of the input, and the
-`f / stride` columns of the output that belong to them, become channels, as many as fill the lanes, and at most 8. Both
-are reshapes. What is left is a convolution of stride one along the folded axis, whose kernel holds the weights at the
-places where an input column meets an output column (a block of a Toeplitz matrix), and zeros.
+`f / stride` columns of the output that belong to them, become channels, as many as fill the lanes, 8 at most
+and 4 at least. Both are reshapes. What is left is a convolution of stride one along the folded axis, whose kernel holds
+the weights at the places where an input column meets an output column (a block of a Toeplitz matrix), and zeros.
 
 The kernel is a linear image of the weights, `T w`, so the three maps stay three maps:
 
@@ -22,9 +22,10 @@ import numpy as np
 from jaxgan.ops.geometry import Geometry
 
 LANES = 128
-# Input columns that become channels at most: more zeros in the kernel than these cost more than they gain.
-MOST = 8
-# Smaller images cost little. `docs/performance.md` has what folding gains.
+# Input columns that become channels at most: more zeros in the kernel than these cost more than they gain. And at
+# least: two gain nothing. `docs/performance.md` has what is expected of them.
+MOST, LEAST = 8, 4
+# Smaller images cost little.
 LEAST_PIXELS = 64 * 64
 
 
@@ -40,9 +41,9 @@ def fold(geometry: Geometry, channels: int, features: int) -> int:
     if prod(geometry.size) < LEAST_PIXELS or output * stride != size:
         return 1
     columns = MOST
-    while columns > 1 and (columns * channels > LANES or columns // stride * features > LANES):
+    while columns * channels > LANES or columns // stride * features > LANES:
         columns //= 2
-    return columns if size % columns == 0 and columns % stride == 0 else 1
+    return columns if columns >= LEAST and size % columns == 0 and columns % stride == 0 else 1
 
 
 class Folded:
