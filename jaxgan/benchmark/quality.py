@@ -18,6 +18,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.overrides import override
 from jaxgan.config.presets import load_config
-from jaxgan.errors import InputError
+from jaxgan.errors import InputError, Stopped
 from jaxgan.evaluation import parse_metrics
 from jaxgan.files import write_json
 from jaxgan.pictures import image_grid, write_png
+from jaxgan.processes import ending
 
 SEPARATOR = 8
 
@@ -138,6 +140,22 @@ def draw(output: Path, results: dict[str, list[dict[str, Any]]]) -> Path:
     return write_png(output / "grids.png", np.concatenate(grids, axis=1), overwrite=True)
 
 
+def _run(command: Sequence[str], log: Path) -> int:
+    """The exit status of a row's process; a signal stops the row first, which saves, and then the table."""
+    with log.open("a") as lines, ending.Hold() as hold:
+        hold.activity = "the row's own stop"
+        hold.begin()
+        row, told = subprocess.Popen(command, stdout=lines, stderr=subprocess.STDOUT), False
+        while row.poll() is None:
+            if hold.seen and not told:
+                row.terminate()
+                told = True
+            time.sleep(0.2)
+        if hold.seen:
+            raise Stopped("stopped; the same command goes on")
+    return row.returncode
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is missing and writes table, JSON and picture."""
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.quality", description=__doc__)
@@ -163,15 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         print(f"{folder.parent.name}, {folder.name} ...", flush=True)
         command = [sys.executable, "-m", "jaxgan.benchmark.quality_row", str(folder / "row.json")]
-        with (folder / "log.txt").open("a") as log:
-            row = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-            try:
-                failure = row.wait()
-            except BaseException:  # A stop, which a keyboard sends to the row too: it saves what it has.
-                row.terminate()
-                row.wait()
-                raise
-        if failure:
+        if _run(command, folder / "log.txt"):
             failed.append(folder)
             print(f"failed: see {folder / 'log.txt'}", file=sys.stderr)
     results = collect(output, folders)

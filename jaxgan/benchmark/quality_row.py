@@ -43,7 +43,8 @@ CLOCKS: dict[str, Callable[[], float]] = {"processor": time.process_time, "wall"
 
 @contextmanager
 def ended_after(seconds: float, account: Path, clock: Callable[[], float]) -> Iterator[None]:
-    """Ends the run inside as a scheduler would, by SIGTERM, once `seconds` are spent.
+    """Ends the run inside as a scheduler would, by SIGTERM, once `seconds` are spent; raises `Interrupted` before that
+    run takes heed of signals itself.
 
     A thread looks at the clock (the kernel's timer of processor time was a seventh off on a busy machine), and writes
     down every some seconds what is spent: an attempt that is killed has used its share of the budget too.
@@ -69,13 +70,19 @@ def ended_after(seconds: float, account: Path, clock: Callable[[], float]) -> It
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
+    def stop(*_: Any) -> None:
+        raise Interrupted("stopped while the run was set up")
+
+    previous = signal.signal(signal.SIGTERM, stop)
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         over.set()
         thread.join()
+        signal.signal(signal.SIGTERM, previous)
         write()
 
 
