@@ -14,9 +14,10 @@ Variants, chosen after a colon: the default (the lean generator, one critic upda
 convolutions, instance norm in both networks, five critic updates, as the source of this system describes it) and
 `small` (the default at 32 cubed; 2 CPU cores, about 15 minutes).
 
-Hardware: one GPU or 2 CPU cores (docs/performance.md). Figures: `small` reached fd_vgg16 7.7 on held-out hippocampi in
-608 processor seconds (AMD EPYC, float32), where `source` at the same side and the same time had 76.0; 94% of its
-samples show their class (docs/quality.md has the command). At full size, on a GPU: not measured yet.
+Hardware: one GPU or 2 CPU cores (docs/performance.md). Figures: `small` reached fd_vgg16 7.7 to 10.1 on held-out
+hippocampi in 608 processor seconds (three seeds on two machines, float32), where `source` at the same side and the same
+time had 76 to 98; 94 to 97% of its samples show their class (docs/quality.md has the command). At full size, on a GPU:
+not measured yet.
 """
 
 import dataclasses
