@@ -110,7 +110,7 @@ RUN = {
     "launch": (lambda folder: None, ["runs/two/report.html"]),
 }
 # They take minutes.
-LONG = ("slides", "path", "augmentation", "digits", "maps")
+LONG = ("slides", "path", "augmentation", "digits", "maps", "recipes", "mri")
 BLOCKS: dict[str, list[str]] = {}
 for page in PAGES:
     for name, block in blocks(page):
