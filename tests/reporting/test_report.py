@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import shlex
 import time
 
 import numpy as np
@@ -106,11 +105,10 @@ def test_what_an_iteration_shows_may_differ_between_stages(make_run):
     assert run.position["epoch"] == pytest.approx(31 * images[1] / images[0])
 
 
-def test_the_command_on_the_page_names_the_run_and_numbers_their_cut(make_run, monkeypatch):
+def test_a_page_names_no_path_of_its_machine_and_numbers_say_their_cut(make_run):
     folder = make_run("my run", (8, 8, 1))
-    monkeypatch.chdir(folder)
-    command = shlex.join(["jaxgan", "evaluate", "--checkpoint", str(folder)])
-    assert f"<code>{command}</code>" in html.unescape(write_report(".").read_text())
+    page = html.unescape(write_report(folder).read_text())
+    assert "<code>jaxgan evaluate --checkpoint RUN</code>" in page and str(folder.parent) not in page
     evaluation(folder)
     file = folder / "evaluation" / "2026.json"
     write_json(file, json.loads(file.read_text()) | {"truncation": 0.5})
