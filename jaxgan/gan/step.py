@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxgan.gan.draws import AUGMENT_FAKE, AUGMENT_REAL, PENALTY, augmented, latents, sample_keys, stream, with_symmetry
 from jaxgan.gan.game import GAN, Metrics
 from jaxgan.gan.state import GANState, NetState
 from jaxgan.objectives.losses import classification
@@ -24,9 +25,6 @@ Array = jax.Array
 Tree = Any
 # load_batch(data, batch_ref) -> (images float32 [B, *S, C] in [-1, 1], labels int32 [B] or None)
 LoadBatch = Callable[[Tree, Tree], tuple[Array, Array | None]]
-
-# Streams of random numbers of one sample. Reals and fakes are augmented in the same way, by draws of their own.
-_LATENT, _PENALTY, _SYMMETRY, _AUGMENT_REAL, _AUGMENT_FAKE = range(5)
 
 # What `train_step` reports in every game; an auxiliary classifier adds its `accuracy`, an adaptive augmentation
 # `score_sign` and what it reports of itself.
@@ -60,10 +58,10 @@ def critic_update(
     """
 
     def part(keys: Array, real: Array, labels: Array | None, fake: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
-        real = _with_symmetry(gan, keys, real)
+        real = with_symmetry(gan, keys, real)
         if fake is None:
-            fake, _ = gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)
-        seen = _augmented(gan, state, keys, real, _AUGMENT_REAL), _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
+            fake, _ = gan.generator(*state.generator[:2], latents(gan, keys), labels, train=True)
+        seen = augmented(gan, state, keys, real, AUGMENT_REAL), augmented(gan, state, keys, fake, AUGMENT_FAKE)
 
         def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
             (real_scores, real_logits), (fake_scores, _), stats = _score_pair(
@@ -88,7 +86,7 @@ def critic_update(
 
         return jax.grad(objective, has_aux=True)(state.critic.params)
 
-    keys = _sample_keys(gan, state, update, len(real))
+    keys = sample_keys(gan, state, update, len(real))
     gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels, fake)
     critic, norm = _descend(gan, gan.critic_optimizer, state.critic, gradient, stats)
     if gan.weight_clip:
@@ -109,13 +107,13 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
     """
 
     def part(keys: Array, real: Array, labels: Array | None) -> tuple[Tree, tuple[Tree, Metrics]]:
-        z = _latents(gan, keys)
+        z = latents(gan, keys)
 
         def objective(params: Tree) -> tuple[Array, tuple[Tree, Metrics]]:
             fake, stats = gan.generator(params, state.generator.stats, z, labels, train=True)
-            seen_fake = _augmented(gan, state, keys, fake, _AUGMENT_FAKE)
+            seen_fake = augmented(gan, state, keys, fake, AUGMENT_FAKE)
             if gan.loss.relative:
-                seen = _augmented(gan, state, keys, _with_symmetry(gan, keys, real), _AUGMENT_REAL)
+                seen = augmented(gan, state, keys, with_symmetry(gan, keys, real), AUGMENT_REAL)
                 (real_scores, _), (fake_scores, logits), _ = _score_pair(
                     gan, *state.critic[:2], seen, seen_fake, labels
                 )
@@ -128,13 +126,13 @@ def generator_update(gan: GAN, state: GANState, real: Array, labels: Array | Non
                 loss += gan.auxiliary_weight * jnp.mean(classification(logits, labels))
             metrics = {}
             if gan.perceptual is not None:
-                metrics["perceptual_loss"] = gan.perceptual(_with_symmetry(gan, keys, real), fake, gan.axis_name)
+                metrics["perceptual_loss"] = gan.perceptual(with_symmetry(gan, keys, real), fake, gan.axis_name)
                 loss += gan.perceptual_weight * metrics["perceptual_loss"]
             return loss, (stats, metrics | {"generator_loss": loss})
 
         return jax.grad(objective, has_aux=True)(state.generator.params)
 
-    keys = _sample_keys(gan, state, gan.n_critic, len(real))
+    keys = sample_keys(gan, state, gan.n_critic, len(real))
     gradient, (stats, metrics) = _mean_over_parts(gan.accumulate, part, keys, real, labels)
     generator, norm = _descend(gan, gan.generator_optimizer, state.generator, gradient, stats)
     decay = gan.ema_decay(state.step)
@@ -243,33 +241,10 @@ def _fakes_at_once(
 
     def make(update: Array, batch_ref: Tree) -> Array:
         real, labels = load(batch_ref)  # Their number and classes: nothing else of them is computed.
-        keys = _sample_keys(gan, state, update, len(real))
-        return gan.generator(*state.generator[:2], _latents(gan, keys), labels, train=True)[0]
+        keys = sample_keys(gan, state, update, len(real))
+        return gan.generator(*state.generator[:2], latents(gan, keys), labels, train=True)[0]
 
     return jax.vmap(make)(updates, batch_refs)
-
-
-def _sample_keys(gan: GAN, state: GANState, update: Array | int, count: int) -> Array:
-    """Keys `[count]` of this device's samples, by their place in the global batch."""
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), update)
-    first = lax.axis_index(gan.axis_name) * count if gan.axis_name else 0
-    return jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(count))
-
-
-def _stream(keys: Array, purpose: int) -> Array:
-    return jax.vmap(lambda key: jax.random.fold_in(key, purpose))(keys)
-
-
-def _latents(gan: GAN, keys: Array) -> Array:
-    return jax.vmap(lambda key: jax.random.normal(key, (gan.latent_dim,)))(_stream(keys, _LATENT))
-
-
-def _with_symmetry(gan: GAN, keys: Array, real: Array) -> Array:
-    return real if gan.symmetry is None else jax.vmap(gan.symmetry)(_stream(keys, _SYMMETRY), real)
-
-
-def _augmented(gan: GAN, state: GANState, keys: Array, images: Array, purpose: int) -> Array:
-    return images if gan.augment is None else gan.augment.apply(state.augment, _stream(keys, purpose), images)
 
 
 def _score_pair(
@@ -311,12 +286,12 @@ def _penalty(
 
     def score(x: Array) -> Array:
         if before_augment:
-            x = _augmented(gan, state, keys, x, _AUGMENT_REAL)
+            x = augmented(gan, state, keys, x, AUGMENT_REAL)
         (scores, _), _ = gan.critic(params, state.critic.stats, x, labels, train=True)
         return scores
 
     def value() -> Array:
-        return jnp.mean(penalty(score, real, fake, _stream(keys, _PENALTY)))
+        return jnp.mean(penalty(score, real, fake, stream(keys, PENALTY)))
 
     if gan.penalty_interval == 1:
         now = value()

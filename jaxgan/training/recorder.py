@@ -1,11 +1,10 @@
-"""Everything the loop writes down: log lines, the best model, checkpoints, samples, figures."""
+"""Everything the loop writes down: log lines, the best model, checkpoints, samples."""
 
 from __future__ import annotations
 
 import math
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,18 @@ import numpy as np
 
 from jaxgan import parallel
 from jaxgan.data.dataset import Dataset
-from jaxgan.errors import one_line
 from jaxgan.files import atomic_files, write_json
 from jaxgan.gan.averaging import STATISTICS_SAMPLES, with_own_statistics
 from jaxgan.inference.sampling import batch_size_for, generate, interpolate, latents
 from jaxgan.pictures import grid, window_of, write_png
-from jaxgan.reporting.report import write_report
-from jaxgan.reporting.run_figures import make_figures
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.training import sample_files
 from jaxgan.training.calls import Call
+from jaxgan.training.drawing import Drawing
 from jaxgan.training.health import Verdict, of_samples, spread
 from jaxgan.training.run import Run
 
-# Figures take some seconds: they are drawn again at a sampling only after so long, and at the end.
-FIGURES_EVERY_SECONDS = 600.0
-# The report is drawn at the first sampling, and again when this share of the time is not exceeded.
-_REPORT_SHARE = 0.01
 # Samples and reals kept as numbers, for the figures.
 _KEPT = 16
 _INTERPOLATION_STEPS = 10
@@ -58,8 +51,8 @@ class RunRecorder:
         evaluate = run.config.evaluate.every_images / run.schedule.epoch_images
         self._evaluation_epochs = evaluate if run.evaluator is not None else 0.0
         self._folder = run.run_dir / sample_files.FOLDER
-        self._figures_at = self._saved_at = time.monotonic()
-        self._report_due = 0.0
+        self._saved_at = time.monotonic()
+        self._drawing = Drawing(run.run_dir)
         self._window: tuple[float, float] | None = None
         self._regular = list(regular)
         self._real_spread = math.nan
@@ -220,7 +213,7 @@ class RunRecorder:
             same = None if labels is None else np.full(_INTERPOLATION_STEPS, labels[0])
             _write_array(self._folder / "interpolation.npy", make(way, same))
             write_json(self._folder / "interpolation.json", {"step": step})
-        self._report(last)
+        self._drawing.now_and_then(last)
         self._show(step, samples, labels, self.metrics_log)
         gradient_norms = np.zeros(0) if call is None else call.metrics["generator_gradient_norm"][: call.count]
         return of_samples(step, samples, labels, self._real_spread, gradient_norms)
@@ -236,28 +229,6 @@ class RunRecorder:
         if not due or sample_files.picture_of(self.run.run_dir, step).exists():
             return Verdict()
         return self.sample(step, self.run.state, complete)
-
-    def _report(self, last: bool) -> None:
-        """Draws figures and report, where it is time or the run ends."""
-        began = time.monotonic()
-        if last or began - self._figures_at > FIGURES_EVERY_SECONDS:
-            self._draw("figures", make_figures)
-            self._figures_at = time.monotonic()
-        if last or began > self._report_due:
-            self._draw("report", write_report)
-            now = time.monotonic()
-            self._report_due = now + (now - began) / _REPORT_SHARE
-
-    def _draw(self, what: str, draw: Callable[[Path], object]) -> None:
-        """Draws what only looks at the run: where that fails, it is no reason to end a training."""
-        try:
-            draw(self.run.run_dir)
-        except Exception as error:
-            warnings.warn(
-                f"{self.run.run_dir}: the {what} could not be drawn ({one_line(error)}); the training goes on, and"
-                " 'jaxgan report' draws them",
-                stacklevel=2,
-            )
 
     def _show(self, step: int, samples: np.ndarray, labels: np.ndarray | None, log: MetricsLog) -> None:
         picture = self._grid(samples, labels)

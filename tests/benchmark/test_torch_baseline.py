@@ -16,7 +16,7 @@ from jaxgan.commands.benchmark import ALL
 from jaxgan.config import Config, OptimizerConfig
 from jaxgan.config.presets import load_config
 from jaxgan.errors import InputError
-from jaxgan.gan import step
+from jaxgan.gan import draws, step
 from jaxgan.gan.build import build_gan
 
 BATCH, CLASSES, RATE = 4, 3, 0.5
@@ -152,18 +152,18 @@ def channels_first(torch, x):
 
 def draws_of(torch, gan, state, update, rank, policy):
     """The random numbers of an update of jaxgan, for PyTorch."""
-    keys = step._sample_keys(gan, state, update, BATCH)
+    keys = draws.sample_keys(gan, state, update, BATCH)
 
     def numbers(purpose):
-        drawn = jax.vmap(partial(diffaugment.draw, rank=rank))(step._stream(keys, purpose))
+        drawn = jax.vmap(partial(diffaugment.draw, rank=rank))(draws.stream(keys, purpose))
         return {name: torch.from_numpy(np.array(drawn[name])) for name in policy}
 
-    share = jax.vmap(jax.random.uniform)(step._stream(keys, step._PENALTY))
+    share = jax.vmap(jax.random.uniform)(draws.stream(keys, draws.PENALTY))
     return Draws(
-        torch.from_numpy(np.array(step._latents(gan, keys))),
+        torch.from_numpy(np.array(draws.latents(gan, keys))),
         torch.from_numpy(np.array(share)),
-        numbers(step._AUGMENT_REAL),
-        numbers(step._AUGMENT_FAKE),
+        numbers(draws.AUGMENT_REAL),
+        numbers(draws.AUGMENT_FAKE),
     )
 
 

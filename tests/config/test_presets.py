@@ -9,7 +9,7 @@ import pytest
 import jaxgan
 from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
-from jaxgan.training import recorder
+from jaxgan.training import drawing
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FULL = ["mnist", "mnist:source", "mnist:wgan_gp", "mnist:wgan_clip", "pathmnist", "pathmnist:source", "pathmnist:small"]
@@ -65,7 +65,7 @@ def test_one_iteration_end_to_end(name, tmp_path, monkeypatch):
     config, drawn = load(name), name in FIRST
     if not drawn:
         for part in ("make_figures", "write_report"):
-            monkeypatch.setattr(recorder, part, lambda run_dir: None)
+            monkeypatch.setattr(drawing, part, lambda run_dir: None)
     config = reduced(config) if name in REDUCED else config
     config = dataclasses.replace(
         config,

@@ -252,7 +252,7 @@ def test_when_one_is_killed_the_others_say_so_and_the_run_goes_on_elsewhere(trai
 def test_sigterm_to_one_process_stops_all_with_a_checkpoint(train, tmp_path):
     """Also where the first process still has much to do when the other one is done."""
     run = tmp_path / "run"
-    slow = {0: {"LASTS": "jaxgan.training.recorder:write_report", "SECONDS": "15"}}
+    slow = {0: {"LASTS": "jaxgan.training.drawing:write_report", "SECONDS": "15"}}
     with running(job(2, *train, "--workdir", run, LONG, program=FAILING, variables=slow)) as pair:
         wait_for(run / "checkpoints" / "4", pair[1])
         pair[1].send(TERM)

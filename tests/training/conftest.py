@@ -2,12 +2,12 @@
 
 import pytest
 
-from jaxgan.training import recorder
+from jaxgan.training import drawing
 
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_is_drawn():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("make_figures", "write_report"):
-            patch.setattr(recorder, name, lambda run_dir: None)
+            patch.setattr(drawing, name, lambda run_dir: None)
         yield

@@ -8,7 +8,7 @@ import pytest
 from jaxgan.config import Config, TrainConfig
 from jaxgan.data.dataset import from_arrays
 from jaxgan.evaluation import Evaluator
-from jaxgan.training import recorder
+from jaxgan.training import drawing, recorder
 from jaxgan.training.best import BestTracker
 from jaxgan.training.loop import train
 from jaxgan.training.recorder import _spread
@@ -79,7 +79,7 @@ def test_a_picture_that_cannot_be_drawn_ends_no_training(tmp_path, monkeypatch):
         raise AttributeError("no 'protocol'")
 
     for name in ("make_figures", "write_report"):
-        monkeypatch.setattr(recorder, name, fails)
+        monkeypatch.setattr(drawing, name, fails)
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1)).astype(np.uint8)
     values = {
         "data": {"size": 8},
