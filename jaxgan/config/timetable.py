@@ -6,6 +6,7 @@ import dataclasses
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import groupby
 
 from jaxgan.config.schema import Config
 
@@ -41,6 +42,14 @@ class Timetable:
             fades.append(fade if stage else 0)
             begins.append(begins[-1] + hold + (fade if stage or plan.fade_first else 0))
         return cls(layouts, tuple(begins[:-1]), tuple(fades))
+
+    @property
+    def in_words(self) -> tuple[str, str]:
+        """(n_critic, batch size): "5", or where the parts differ "1 then 2"."""
+        n_critics, batch_sizes = (
+            " then ".join(str(n) for n, _ in groupby(each)) for each in zip(*self.layouts, strict=True)
+        )
+        return n_critics, batch_sizes
 
     def part(self, step: float) -> int:
         """Which part the iteration after `step` iterations belongs to."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
 from pathlib import Path
@@ -187,8 +186,7 @@ def _loader(model: TrainedModel) -> str:
 def model_card(model: TrainedModel, with_program: bool = True) -> str:
     """A short card in Markdown: what the samples are, what they mean, and how the model was made."""
     config, scaling, objective = model.config, model.scaling, model.config.objective.resolved()
-    # One number, or where networks grow those of the stages.
-    updates = " then ".join(str(n) for n, _ in itertools.groupby(n for n, _ in Timetable.of(config).layouts))
+    updates, _ = Timetable.of(config).in_words
     classes = ", ".join(f"{i} = {name}" for i, name in enumerate(model.class_names)) or "none (unconditional)"
     spacing = " x ".join(f"{side:g}" for side in model.spacing) + " mm" if model.spacing else "not known"
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))

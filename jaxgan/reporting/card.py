@@ -7,7 +7,6 @@ al. 2019, Model Cards for Model Reporting).
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -137,10 +136,8 @@ def _model(record: Mapping[str, Any], run_dir: Path) -> Section:
 
 def _config(config: Config) -> dict[str, Any]:
     """The fields by section, automatic values as what they mean, and what stages of growth differ in stage by stage."""
-    fields, layouts = config.to_dict(), Timetable.of(config).layouts
-    updates, batches = (
-        " then ".join(str(value) for value, _ in itertools.groupby(values)) for values in zip(*layouts, strict=True)
-    )
+    fields = config.to_dict()
+    updates, batches = Timetable.of(config).in_words
     fields["objective"] |= {"penalty": config.objective.resolved().penalty, "n_critic": updates}
     fields["train"] |= {"batch_size": batches}
     return fields
