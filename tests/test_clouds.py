@@ -21,7 +21,7 @@ from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.checkpoint_folder import set_aside
 from jaxgan.runs.metrics_log import read_metrics
 from jaxgan.runs.mirror import mirrored
-from jaxgan.training import recorder
+from jaxgan.training import drawing
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -400,7 +400,7 @@ TINY = ["--config", "mnist:wgan_gp", "--data_dir", "demo", "--config.train.batch
 
 def test_a_run_goes_on_from_the_store_on_another_machine(store, tmp_path, monkeypatch):
     for name in ("make_figures", "write_report"):
-        monkeypatch.setattr(recorder, name, lambda run_dir: None)
+        monkeypatch.setattr(drawing, name, lambda run_dir: None)
     there = ["--workdir", "memory://bucket/runs/digits"]
     assert command.main([*TINY, *there, "--config.train.iterations=2"]) == 0
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))

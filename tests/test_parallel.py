@@ -31,9 +31,9 @@ from jaxgan import parallel
 parallel.initialize()
 from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
-from jaxgan.training import recorder
+from jaxgan.training import drawing
 from jaxgan.training.loop import train
-recorder.make_figures = recorder.write_report = lambda run_dir: None  # They have tests of their own.
+drawing.make_figures = drawing.write_report = lambda run_dir: None  # They have tests of their own.
 images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 1)).astype(np.uint8)
 assert jax.device_count() == 4, jax.devices()
 for source in sys.argv[3:]:

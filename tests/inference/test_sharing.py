@@ -19,7 +19,7 @@ from jaxgan.errors import InputError
 from jaxgan.inference import locations
 from jaxgan.inference.trained_model import critic_scores, generate_samples, load_trained_model
 from jaxgan.runs.checkpoint_folder import find
-from jaxgan.training import recorder
+from jaxgan.training import drawing
 from jaxgan.training.loop import train
 
 FORMATS = "npy,nifti,tiff_units"
@@ -41,7 +41,7 @@ def run(tmp_path_factory):
     data = from_arrays("noise", images, np.arange(8) % 2, class_names=("left", "right"), fingerprint="noise")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("make_figures", "write_report"):
-            patch.setattr(recorder, name, lambda run_dir: None)
+            patch.setattr(drawing, name, lambda run_dir: None)
         return train(config, tmp_path_factory.mktemp("sharing") / "hippocampi", data)
 
 
