@@ -1,8 +1,8 @@
 """A perceptual loss without pairs: moments of frozen features, of generated against real batches.
 
-Generated samples have no partner among the reals, so what is compared is the mean and the variance of every feature
+Generated samples have no partner among the reals, so what is compared is the mean and the covariance of the features
 over a batch and its pixels (Santos et al. 2019, "Learning implicit generative models by matching perceptual features",
-arXiv:1904.02762; there with moving averages over batches, here with the batch itself). The features are those of VGG16
+arXiv:1904.02762; there means and variances, in moving averages over batches). The features are those of VGG16
 up to its third stage; gray images are replicated to three channels, a volume is seen through its three middle slices.
 The judge `fd_vgg16` looks through the same network: with this loss on, trust another metric beside it.
 """
@@ -61,10 +61,12 @@ def vgg16_features(params: Mapping[str, Mapping[str, Any]], pictures: Array) -> 
 
 
 def moment_matching(features: Features, real: Array, fake: Array, axis_name: str | None = None) -> Array:
-    """How far the moments of the fakes' features are from the reals', in units of the reals' variance; a scalar.
+    """How far mean and covariance of the fakes' features are from the reals', a scalar without a unit.
 
-    For each layer the mean over its channels of `((mean - mean')^2 + (std - std')^2) / var`, summed over layers. Under
-    a mapped axis the moments are those of the global batch, so that the number of devices changes nothing.
+    The covariance is compared by its parts, standard deviations and correlations, for correlations are bounded: early
+    fakes, whose variance may be a hundred times too large, do not drown the game. For each layer the mean over its
+    channels i of `((mean_i - mean_i')^2 + (std_i - std_i')^2) / var_i + sum_j (corr_ij - corr_ij')^2`, summed over
+    layers. Under a mapped axis the moments are those of the global batch: the number of devices changes nothing.
 
     Args:
       features: pictures `[N, H, W, 3]` in [-1, 1] to activations `[N, h, w, c]` of some layers.
@@ -72,20 +74,33 @@ def moment_matching(features: Features, real: Array, fake: Array, axis_name: str
       fake: the same of the generator.
       axis_name: the mapped axis over devices, or None.
     """
-
-    def moments(samples: Array) -> list[tuple[Array, Array]]:
-        found = []
-        for layer in features(as_pictures(samples)):
-            first, second = layer.mean(axis=(0, 1, 2)), (layer**2).mean(axis=(0, 1, 2))
-            if axis_name is not None:
-                first, second = lax.pmean((first, second), axis_name)
-            found.append((first, jnp.maximum(second - first**2, 0.0)))
-        return found
-
     total = jnp.zeros(())
-    for (mean, var), (fake_mean, fake_var) in zip(lax.stop_gradient(moments(real)), moments(fake), strict=True):
-        # A feature that is silent on the reals has no unit of its own: the layer's gives it one.
-        scale = var + 1e-2 * var.mean() + 1e-6
+    real_layers = [_moments(layer, axis_name) for layer in features(as_pictures(lax.stop_gradient(real)))]
+    fake_layers = [_moments(layer, axis_name) for layer in features(as_pictures(fake))]
+    for (mean, cov), (fake_mean, fake_cov) in zip(real_layers, fake_layers, strict=True):
+        var, fake_var = jnp.diagonal(cov), jnp.diagonal(fake_cov)
+        # A feature that is silent has no unit of its own: the layer's gives it one.
+        floor = 1e-2 * var.mean() + 1e-6
         spread = jnp.sqrt(fake_var + 1e-6) - jnp.sqrt(var + 1e-6)
-        total += jnp.mean(((fake_mean - mean) ** 2 + spread**2) / scale)
+        total += jnp.mean(((fake_mean - mean) ** 2 + spread**2) / (var + floor))
+        apart = _correlations(fake_cov, floor) - _correlations(cov, floor)
+        total += jnp.mean(jnp.sum(apart**2, axis=1) - jnp.diagonal(apart) ** 2)
     return total
+
+
+def _moments(layer: Array, axis_name: str | None) -> tuple[Array, Array]:
+    """Mean `[c]` and covariance `[c, c]` of activations `[N, h, w, c]` over the batch of all devices and its pixels."""
+    rows = layer.reshape(-1, layer.shape[-1])
+    mean = rows.mean(axis=0)
+    if axis_name is not None:
+        mean = lax.pmean(mean, axis_name)
+    # Centred before the product: the difference of two large moments would be mostly rounding.
+    centred = rows - mean[None]
+    cov = jnp.matmul(centred.T, centred, precision=lax.Precision.HIGHEST) / rows.shape[0]
+    return mean, cov if axis_name is None else lax.pmean(cov, axis_name)
+
+
+def _correlations(cov: Array, floor: Array) -> Array:
+    """`[c, c]`, in units of standard deviations that are not below the root of `floor`."""
+    scale = lax.rsqrt(jnp.diagonal(cov) + floor)
+    return cov * scale[:, None] * scale[None, :]

@@ -27,6 +27,40 @@ def test_equal_moments_cost_nothing_whatever_the_pairing():
     assert 1e-4 < spoilt[0] < spoilt[1] < spoilt[2]
 
 
+def test_features_that_only_go_together_otherwise_cost_something():
+    """Means and variances are the same; of two features one falls now where it rose, or goes its own way."""
+    rng = np.random.default_rng(5)
+    first, sign = rng.uniform(-1, 1, (64, 4, 4, 1)), rng.choice([-1.0, 1.0], (64, 4, 4, 1))
+    pairs = [np.concatenate([first, s * first, -first], axis=-1).astype(np.float32) for s in (1.0, -1.0)]
+    free = np.concatenate([first, sign * first, -first], axis=-1).astype(np.float32)
+    as_they_are = lambda pictures: [pictures]  # noqa: E731
+    assert float(moment_matching(as_they_are, pairs[0], pairs[0][::-1])) < 1e-10
+    # Feature 1 turns against 0 and with 2: four entries, in three channels, change by 2, and by 1 where it is free.
+    opposite = float(moment_matching(as_they_are, *pairs))
+    assert opposite == pytest.approx(4 * 4 / 3, rel=0.05)
+    assert float(moment_matching(as_they_are, pairs[0], free)) == pytest.approx(4 * 1 / 3, rel=0.1)
+
+
+def test_the_value_is_that_of_a_reference_in_float64():
+    real, fake = batch(6), 0.7 * batch(7) + 0.1
+    total = 0.0
+    for layer, other in zip(features(real), features(fake), strict=True):
+        rows, fakes = (np.asarray(x, np.float64).reshape(-1, x.shape[-1]) for x in (layer, other))
+        var, fake_var = rows.var(0), fakes.var(0)
+        floor = 0.01 * var.mean() + 1e-6
+        total += np.mean(
+            ((fakes.mean(0) - rows.mean(0)) ** 2 + (np.sqrt(fake_var + 1e-6) - np.sqrt(var + 1e-6)) ** 2)
+            / (var + floor)
+        )
+        corr, fake_corr = (
+            np.cov(x.T, bias=True) / np.sqrt(np.outer(v + floor, v + floor))
+            for x, v in ((rows, var), (fakes, fake_var))
+        )
+        apart = (fake_corr - corr) ** 2
+        total += (apart.sum() - np.trace(apart)) / len(var)
+    assert float(moment_matching(features, real, fake)) == pytest.approx(total, rel=1e-4)
+
+
 def test_gradient_agrees_with_finite_differences_and_goes_to_the_fakes_alone():
     with jax.enable_x64(True):
         real, fake, way = (jnp.asarray(batch(seed), jnp.float64) for seed in (0, 1, 2))
