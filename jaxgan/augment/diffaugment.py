@@ -6,8 +6,7 @@ probability, which may be a value known at run time alone. Where it does not hap
 nothing branches. The order is fixed: geometry, which mirrors the image at its border; values; then DiffAugment's.
 
 Simpler than ADA's pipeline: linear interpolation without its low-pass filter, one rotation after the scaling in place
-of one before and one after, no luma flip, which would turn a map of values into its negative, and no rotation of hues,
-by which stains are told apart.
+of one before and one after, and no luma flip, which would turn a map of values into its negative.
 """
 
 from __future__ import annotations
@@ -46,6 +45,8 @@ DIFFAUGMENTATIONS: dict[str, Callable[[int], int]] = {
     "color": lambda rank: 6,
     "translation": lambda rank: 1 + rank,
     "cutout": lambda rank: 1 + rank,
+    # The last, so that the numbers of those above are what they were before there was this one.
+    "hue": lambda rank: 2,
 }
 _AXIS_OPERATIONS = {"flip", "turn", "shift", "scale", "anisotropy", "fraction"}
 
@@ -97,6 +98,8 @@ def transform(draws: Draws, probability: Array | float, image: Array) -> Array:
         image = image + jnp.where(happens < probability, _BRIGHTNESS_STD * _normal(number), 0.0)
     if "contrast" in draws:
         image = image * _power(draws["contrast"], probability, _CONTRAST_STD)
+    if "hue" in draws and image.shape[-1] == 3:
+        image = _turned_hue(draws["hue"], probability, image)
     if "saturation" in draws and image.shape[-1] > 1:
         image = _about(image.mean(-1, keepdims=True), image, _power(draws["saturation"], probability, _SATURATION_STD))
     if "color" in draws:
@@ -162,6 +165,15 @@ def _color(draws: Array, probability: Array | float, image: Array) -> Array:
     if image.shape[-1] > 1:
         image = _about(image.mean(-1, keepdims=True), image, jnp.where(happens[1], 2.0 * numbers[1], 1.0))
     return _about(image.mean(), image, jnp.where(happens[2], numbers[2] + 0.5, 1.0))
+
+
+def _turned_hue(draws: Array, probability: Array | float, image: Array) -> Array:
+    """RGB turned about the axis of grays by any angle (Rodrigues' formula): gray stays, red may become blue."""
+    happens, angle = draws
+    angle = jnp.where(happens < probability, (2.0 * angle - 1.0) * math.pi, 0.0)
+    colour = image - image.mean(-1, keepdims=True)
+    across = (jnp.roll(colour, -2, axis=-1) - jnp.roll(colour, -1, axis=-1)) / math.sqrt(3.0)
+    return image + (jnp.cos(angle) - 1.0) * colour + jnp.sin(angle) * across
 
 
 def _translation(draws: Array, probability: Array | float, image: Array) -> Array:

@@ -21,7 +21,7 @@ _SYMMETRIES = ("flip", "rot90")
 
 _IMAGES_ONLY = ("anisotropy", "rotation")
 # Uniform over all outcomes, a change of these kinds cannot be told from the data's own variety.
-_CYCLIC = ("flip", "turn", "rotation")
+_CYCLIC = ("flip", "turn", "rotation", "hue")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,8 @@ class DiffAugmentation:
         saturation, and contrast), translation (by up to an eighth, filled with 0), cutout (of half the side). Those of
         ADA (Karras et al. 2020), which mirror the image at its border: flip, turn (quarter turns; volumes: the 24 turns
         of a cube), shift (by whole pixels, up to an eighth), scale, anisotropy, fraction (a shift by parts of a pixel),
-        rotation; and brightness, contrast, saturation with ADA's strengths.
+        rotation; and brightness, contrast, hue (any turn of the colour circle; RGB only), saturation with ADA's
+        strengths.
       probability: of each operation for each sample; with `adaptive`, ignored.
       adaptive: ADA: the probability begins at 0, rises while the critic is too sure of the reals and falls otherwise.
       target: the mean sign of the reals' scores above which the critic is too sure.
@@ -168,7 +169,7 @@ class DiffAugmentation:
         alike = {name for name, share in (("flip", reals.flip), ("turn", reals.rot90 * (spatial_rank == 2))) if share}
         return [
             f"config.diffaugment.policy={name} with probability=1: nothing tells the generator which way up the data"
-            " are, so samples may come out turned; set 0.8 or less"
+            " are, or of which colour, so samples may come out turned; set 0.8 or less"
             for name in self.policy
             if name in _CYCLIC and name not in alike
         ]

@@ -45,7 +45,7 @@ def test_contract_of_every_operation(apply, shape, policy):
     assert result.shape == images.shape and result.dtype == images.dtype and np.isfinite(result).all()
     changed = np.abs(np.asarray(result - images)).reshape(COUNT, -1).max(1) > 1e-6
     # A flip is by a fair coin and a shift may be by 0: seven or more of 24 all but never fail.
-    works = policy != ("saturation",) or shape[-1] > 1
+    works = shape[-1] > 1 or not set(policy) <= {"saturation", "hue"}
     assert changed.sum() >= 7 if works else not changed.any()
     # Each sample by its own key: neither its neighbours nor the size of the batch matter, and keys differ.
     alone = apply(policy, 1.0, keys(COUNT)[5:6], images[5:6])
@@ -186,6 +186,25 @@ def test_rotation_agrees_with_scipy():
     np.testing.assert_allclose(result, wanted, atol=2e-6)
 
 
+def test_hues_turn_about_gray(apply):
+    """Grays and lengths stay, after a third of a turn red is green, and all turns are as likely."""
+    image = batch(1, (5, 5, 3))[0]
+    third = transform({"hue": jnp.array([0.0, 0.5 + 1 / 3])}, 1.0, image)
+    np.testing.assert_allclose(third, np.roll(image, 1, axis=-1), atol=1e-6)
+    turned = transform({"hue": jnp.array([0.0, 0.2])}, 1.0, image)
+    np.testing.assert_allclose(turned.mean(-1), image.mean(-1), atol=1e-6)
+    np.testing.assert_allclose(jnp.sum(turned**2, -1), jnp.sum(image**2, -1), atol=1e-5)
+    assert float(jnp.linalg.det(jnp.stack(list(turned.reshape(-1, 3)[:3])))) == pytest.approx(
+        float(jnp.linalg.det(jnp.stack(list(image.reshape(-1, 3)[:3])))), rel=1e-4
+    ), "a turn, no mirror image"
+    # Every angle is as likely: where the colours of a red image come to lie in their plane.
+    red = jnp.broadcast_to(jnp.array([0.8, -0.4, -0.4]), (4000, 1, 1, 3))
+    r, g, b = np.asarray(apply(("hue",), 1.0, keys(4000), red))[:, 0, 0].T
+    angles = np.arctan2((g - b) * np.sqrt(3) / 2, r - (g + b) / 2)
+    counts, _ = np.histogram(angles, 8, (-np.pi, np.pi))
+    assert np.abs(counts - 500).max() < 5 * np.sqrt(500)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match=r"config\.diffaugment\.policy='colour'.*color"):
         DiffAugmentation(policy=("colour",))
@@ -214,4 +233,5 @@ def test_leaks_are_warned_of():
     assert "config.augment.flip" not in learned and "rot90" not in learned
     assert "policy=turn" in warned(diffaugment={"policy": ["turn", "color"]})
     assert "policy=turn" not in warned(diffaugment={"policy": ["turn"]}, augment={"rot90": 0.75})
-    assert "policy=" not in warned(diffaugment={"policy": ["turn", "flip"], "probability": 0.8})
+    assert "policy=hue" in warned(diffaugment={"policy": ["hue"]}, augment={"flip": 0.5, "rot90": 0.75})
+    assert "policy=" not in warned(diffaugment={"policy": ["turn", "flip", "hue"], "probability": 0.8})
