@@ -21,6 +21,8 @@ from jaxgan.training.schedule import length_of
 FEW_IMAGES = 20_000
 # Or less than this share of what the preset would show.
 FEW_OF_PRESET = 0.5
+# A set is dark if all but a hundredth of its pixels lie in so little of its range, by so many of its samples.
+_DARK, _LOOKED_AT = 0.4, 32
 
 
 def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator | None:
@@ -139,7 +141,7 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
             f"config.evaluate.every_images={config.evaluate.every_images}: the whole run shows {shown:,} images, so"
             " nothing will be evaluated: lower it"
         )
-    found += _of_the_best(config, dataset)
+    found += [*_of_the_best(config, dataset), *_of_the_values(config, dataset)]
     meant = _shown(load_config(preset), dataset) if preset else 0
     few = ""
     if shown < FEW_OF_PRESET * meant:
@@ -152,6 +154,18 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
             " config.train.iterations"
         )
     return found
+
+
+def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
+    """Whether they use the range that the networks see."""
+    looked_at = np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64))
+    share = (float(np.percentile(dataset.scaling.decode(dataset.read(looked_at)), 99)) + 1.0) / 2.0
+    if config.data.stretch != "none" or share > _DARK:
+        return []
+    return [
+        f"99% of the pixels of {dataset.name} lie in the darkest {max(round(100 * share), 1)}% of its range, where a"
+        " generator hardly tells them apart: --config.data.stretch=sqrt shows networks their roots (docs/quality.md)"
+    ]
 
 
 def _shown(config: Config, dataset: Dataset) -> int:

@@ -29,6 +29,21 @@ def test_classes_without_an_image_are_named(recwarn):
     assert len(found) == 1 and "2 of the 5 classes of noise" in found[0] and "'c'" in found[0]
 
 
+def test_dark_images_are_offered_their_square_roots(recwarn):
+    """As fluorescence is; what has a hundredth of bright pixels or more is not dark, nor is what is stretched."""
+    bright = np.zeros((40, 16, 16, 1), np.uint8)
+    bright[:, 3, :6] = 250  # 2.3%
+    config = Config.from_dict({"data": {"size": 16}, "generator": {"widths": [4]}, "critic": {"widths": [4]}})
+    assert not [line for line in warned(config, from_arrays("cells", bright), recwarn) if "darkest" in line]
+    dark = np.where(bright > 0, 80, 0).astype(np.uint8)
+    dark[:, 0, 0] = 250  # 0.4%
+    (said,) = [line for line in warned(config, from_arrays("cells", dark), recwarn) if "darkest" in line]
+    assert "99% of the pixels of cells lie in the darkest 31% of its range" in said and "data.stretch=sqrt" in said
+    recwarn.clear()
+    stretched = dataclasses.replace(config, data=dataclasses.replace(config.data, stretch="sqrt"))
+    assert not [line for line in warned(stretched, from_arrays("cells", dark), recwarn) if "darkest" in line]
+
+
 def test_full_classes_are_no_matter(recwarn):
     assert not [line for line in warned(make_config(), from_arrays("noise", IMAGES, np.arange(12) % 3), recwarn)
                 if "have no image" in line]  # fmt: skip
