@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
+import jax
 import numpy as np
 
 from jaxgan import parallel
@@ -141,7 +144,7 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
             f"config.evaluate.every_images={config.evaluate.every_images}: the whole run shows {shown:,} images, so"
             " nothing will be evaluated: lower it"
         )
-    found += [*_of_the_best(config, dataset), *_of_the_values(config, dataset)]
+    found += [*_of_the_best(config, dataset), *_of_the_values(config, dataset), *_of_the_machine(config)]
     meant = _shown(load_config(preset), dataset) if preset else 0
     few = ""
     if shown < FEW_OF_PRESET * meant:
@@ -165,6 +168,18 @@ def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
     return [
         f"99% of the pixels of {dataset.name} lie in the darkest {max(round(100 * share), 1)}% of its range, where a"
         " generator hardly tells them apart: --config.data.stretch=sqrt shows networks their roots (docs/quality.md)"
+    ]
+
+
+def _of_the_machine(config: Config, cpu: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Whether it multiplies what the config asks for; `cpu` is where Linux says what a CPU can do."""
+    if config.train.precision != "bfloat16" or jax.default_backend() != "cpu" or not cpu.exists():
+        return []
+    if re.search(r"\b(avx512_bf16|amx_bf16|bf16|svebf16)\b", cpu.read_text()):
+        return []
+    return [
+        "config.train.precision=bfloat16: this CPU has no instructions for it, so products are rounded as asked and"
+        " computed in float32, which saves no time: set float32"
     ]
 
 

@@ -11,7 +11,7 @@ from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.open import open_data
 from jaxgan.errors import InputError
-from jaxgan.training.preflight import check_fit
+from jaxgan.training.preflight import _of_the_machine, check_fit
 from tests.training.test_loop import make_config
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype(np.uint8)
@@ -42,6 +42,26 @@ def test_dark_images_are_offered_their_square_roots(recwarn):
     recwarn.clear()
     stretched = dataclasses.replace(config, data=dataclasses.replace(config.data, stretch="sqrt"))
     assert not [line for line in warned(stretched, from_arrays("cells", dark), recwarn) if "darkest" in line]
+
+
+@pytest.mark.parametrize(
+    ("flags", "doubted"),
+    [
+        ("flags\t\t: fpu avx512f avx512_vnni", True),
+        ("flags\t\t: fpu avx512_bf16 avx512_vnni", False),
+        ("flags\t\t: amx_tile amx_bf16", False),
+        ("Features\t: fp asimd bf16", False),
+    ],
+)
+def test_a_cpu_that_cannot_multiply_bfloat16_is_named(flags, doubted, tmp_path):
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(f"processor\t: 0\n{flags}\n")
+    config = make_config()
+    assert not _of_the_machine(config, cpu)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision="bfloat16"))
+    said = _of_the_machine(config, cpu)
+    assert bool(said) == doubted and all("no instructions for it" in line for line in said)
+    assert not _of_the_machine(config, tmp_path / "elsewhere"), "what cannot be known is not doubted"
 
 
 def test_full_classes_are_no_matter(recwarn):
