@@ -1,22 +1,29 @@
 """What a TPU's compiler expects of each convolution of a preset alone, with and without folded columns:
 
     python -m jaxgan.benchmark.map_cycles configs/panda256.py --target v5e:1x1 [--batch_size N] [--network generator]
+    python -m jaxgan.benchmark.map_cycles configs/panda256.py --target v5e:1x1 [--batch_size N] --whole
 
-Thousands of cycles of C, Cx and Cw for the layers that fold (`jaxgan.ops.folding`), products in bfloat16: an estimate
-that ranks, not a time. Needs no TPU, but its compiler (extra `target-tpu`).
+Thousands of cycles of C, Cx and Cw for the layers that fold (`jaxgan.ops.folding`), or, `--whole`, of one iteration of
+the preset; products in bfloat16: an estimate that ranks, not a time. Needs no TPU, but its compiler (extra
+`target-tpu`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 
+from jaxgan.benchmark.compiled import compile_for
 from jaxgan.benchmark.hlo import estimated_cycles
 from jaxgan.benchmark.maps import layers
-from jaxgan.benchmark.targets import find_target, stay_on_host
+from jaxgan.benchmark.targets import Target, find_target, stay_on_host
+from jaxgan.benchmark.workload import num_classes
 from jaxgan.commands import cli, flags
+from jaxgan.config import Config
 from jaxgan.config.presets import load_config
 from jaxgan.errors import InputError
 from jaxgan.ops import lowering_native
@@ -58,17 +65,38 @@ def expected(
     return found
 
 
+def whole(target: Target, config: Config) -> None:
+    """Print two lines for an iteration of a config: without and with folded columns."""
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision="bfloat16"))
+    print("| columns | kcycles | of them in the largest layer | temporaries MiB | compile s |\n|---|---|---|---|---|")
+    for name, chosen in (("plain", lambda *_: 1), ("folded", fold)):
+        jax.clear_caches()  # Or the second program would be made of what the first one traced.
+        with mock.patch.object(lowering_native, "fold", chosen):
+            compiled = compile_for(target, config, num_classes(config))
+        cycles = estimated_cycles(compiled.text)
+        layer, most = next(iter(cycles.items()))
+        cells = f"{sum(cycles.values()) / 1e3:.0f}", f"{most / 1e3:.0f} ({layer})"
+        print(
+            f"| {name} | {' | '.join(cells)} | {compiled.temporary_bytes / 2**20:.0f} | {compiled.seconds:.0f} |",
+            flush=True,
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print two lines for each layer that folds."""
+    """Print two lines for each layer that folds, or for the whole."""
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.map_cycles", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--target", default="v5e:1x1", help="default: v5e:1x1")
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
     parser.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
+    parser.add_argument("--whole", action="store_true", help="a whole iteration, not layer by layer")
     args = parser.parse_args(arguments)
     config, target = load_config(args.config), find_target(args.target)
     if target.chip.platform != "tpu":
         raise InputError(f"--target {args.target}: columns are folded on TPUs alone: give e.g. v5e:1x1")
+    if args.whole:
+        size = args.batch_size or config.train.batch_size
+        return whole(target, dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size)))
     stay_on_host()
     device = target.devices()[0]
     found = layers(config, args.batch_size or config.train.batch_size, args.network)

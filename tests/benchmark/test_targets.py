@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxgan.benchmark import hlo, scaling, targets
+from jaxgan.benchmark import hlo, map_cycles, scaling, targets
 from jaxgan.benchmark.compiled import compile_for
 from jaxgan.benchmark.products import Product, products, roofline_seconds, total_flops
 from jaxgan.benchmark.targets import find_target
@@ -229,6 +229,21 @@ def test_a_tpu_program_meets_once_an_update_and_updates_in_place():
     assert not kernels & copied.keys(), copied
     # Were 5.1 MiB, most of it images of one channel, which take a tile of 128.
     assert compiled.temporary_bytes < 8 * 2**20, compiled.temporary_bytes
+
+
+@tpu
+@pytest.mark.accelerator_compile
+def test_folded_columns_save_cycles_of_a_whole_iteration(capsys):
+    """Of 64x64 with one channel, whose first and last layer fold; of 32x32, where none does, both are one program."""
+    kcycles = {}
+    for size in (64, 32):
+        values = small().to_dict()
+        config = Config.from_dict({**values, "data": {**values["data"], "size": size}})
+        map_cycles.whole(find_target("v5e:1x1"), config)
+        rows = [line.split("|") for line in capsys.readouterr().out.splitlines()]
+        kcycles[size] = {row[1].strip(): float(row[2]) for row in rows[2:]}
+    assert kcycles[64]["folded"] < 0.8 * kcycles[64]["plain"]
+    assert kcycles[32]["folded"] == kcycles[32]["plain"]
 
 
 def parameter_bytes(config):
