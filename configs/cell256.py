@@ -17,8 +17,8 @@ this system describes it) and `small` (the default at 64x64; 2 CPU cores, about 
 
 Hardware: one GPU; on 2 CPU cores some seconds an iteration (docs/performance.md). Figures: `small`, trained on 100
 maps of nuclei for 1,212 processor seconds (Intel Xeon, float32), reached fd_vgg16 20.9 (15.8 to 26.8, three seeds) and
-coverage 0.83 on 50 held-out ones (without `diffaugment` 34.5 and 0.51; docs/quality.md has the commands). At full size,
-on a GPU: not measured yet.
+coverage 0.83 on 50 held-out ones (without `diffaugment` 34.5 and 0.51, with `stretch=sqrt` 15.0 and 0.93;
+docs/quality.md has the commands). At full size, on a GPU: not measured yet.
 """
 
 import dataclasses
