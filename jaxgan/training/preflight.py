@@ -163,7 +163,7 @@ def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
     """Whether they use the range that the networks see."""
     looked_at = np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64))
     share = (float(np.percentile(dataset.scaling.decode(dataset.read(looked_at)), 99)) + 1.0) / 2.0
-    if config.data.stretch != "none" or share > _DARK:
+    if config.data.stretch != "none" or not share <= _DARK:  # It is NaN where a value is.
         return []
     return [
         f"99% of the pixels of {dataset.name} lie in the darkest {max(round(100 * share), 1)}% of its range, where a"
