@@ -40,6 +40,8 @@ def test_dark_images_are_offered_their_square_roots(recwarn):
     (said,) = [line for line in warned(config, from_arrays("cells", dark), recwarn) if "darkest" in line]
     assert "99% of the pixels of cells lie in the darkest 31% of its range" in said and "data.stretch=sqrt" in said
     recwarn.clear()
+    masks = np.where(dark > 100, 255, 0).astype(np.uint8)
+    assert not [line for line in warned(config, from_arrays("masks", masks), recwarn) if "darkest" in line]
     stretched = dataclasses.replace(config, data=dataclasses.replace(config.data, stretch="sqrt"))
     assert not [line for line in warned(stretched, from_arrays("cells", dark), recwarn) if "darkest" in line]
 
