@@ -25,8 +25,9 @@ LANES = 128
 # Input columns that become channels at most: more zeros in the kernel than these cost more than they gain. And at
 # least: two gain nothing. `docs/performance.md` has what is expected of them.
 MOST, LEAST = 8, 4
-# Smaller images cost little.
-LEAST_PIXELS = 64 * 64
+# In smaller images the way between folded and plain layers costs more than the layers: at 64x64 a whole iteration was
+# expected to take longer, at 32x32x32 and 256x256 less (`docs/performance.md`).
+LEAST_PIXELS = 128 * 128
 
 
 def fold(geometry: Geometry, channels: int, features: int) -> int:

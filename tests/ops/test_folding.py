@@ -47,6 +47,7 @@ def test_columns_fill_the_lanes_of_large_images_that_divide():
 
     assert columns((256, 256), 1, 32) == columns((256, 256), 3, 32) == columns((64, 64, 64), 1, 32) == 8
     assert columns((128, 128), 32, 64) == 4 and columns((64, 64), 64, 128) == columns((64, 64), 128, 256) == 1
+    assert columns((64, 64), 3, 32) == 1 and columns((32, 32, 32), 1, 16) == 8
     assert columns((256, 256), 16, 16, 1, 3) == columns((256, 256), 16, 3, 1, 3) == 8
     assert columns((28, 28), 1, 32) == columns((100, 100), 1, 32) == columns((256, 256), 1, 32, padding="VALID") == 1
 
@@ -54,10 +55,10 @@ def test_columns_fill_the_lanes_of_large_images_that_divide():
 @pytest.mark.parametrize(("channels", "features", "folded"), [(1, 8, True), (8, 3, True), (130, 8, False)])
 def test_a_tpu_is_given_folded_layers_and_only_it(channels, features, folded):
     """Of few channels in or out; and what adds weights up is not rounded to bfloat16, as a TPU does unasked."""
-    x, w = jnp.zeros((2, 64, 64, channels)), jnp.zeros((4, 4, channels, features))
+    x, w = jnp.zeros((2, 128, 128, channels)), jnp.zeros((4, 4, channels, features))
     traced = jax.jit(jax.grad(lambda w, x: (conv(x, w, stride=2) ** 2).sum(), (0, 1))).trace(w, x)
     of_tpu, of_gpu = (traced.lower(lowering_platforms=(name,)).as_text() for name in ("tpu", "cuda"))
-    image = f"tensor<2x64x8x{8 * channels}x"
+    image = f"tensor<2x128x16x{8 * channels}x"
     assert (image in of_tpu) == folded
     assert image not in of_gpu
     sums = [line for line in of_tpu.splitlines() if "dot_general" in line]
