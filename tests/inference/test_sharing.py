@@ -28,7 +28,7 @@ FORMATS = "npy,nifti,tiff_units"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A conditional generator of volumes after one iteration on noise, with millimetres and names of classes."""
-    images = np.random.default_rng(0).integers(0, 4096, (8, 8, 8, 8, 1)).astype(np.uint16)
+    images = np.random.default_rng(0).integers(0, 65536, (8, 8, 8, 8, 1)).astype(np.uint16)
     config = Config.from_dict(
         {
             "data": {"size": 8, "spatial_rank": 3, "labelled": True},
