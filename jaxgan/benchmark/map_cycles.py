@@ -88,8 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--target", default="v5e:1x1", help="default: v5e:1x1")
     parser.add_argument("--batch_size", type=int, help="default: the preset's")
-    parser.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
-    parser.add_argument("--whole", action="store_true", help="a whole iteration, not layer by layer")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
+    what.add_argument("--whole", action="store_true", help="a whole iteration, not layer by layer")
     args = parser.parse_args(arguments)
     config, target = load_config(args.config), find_target(args.target)
     if target.chip.platform != "tpu":

@@ -161,10 +161,12 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
 
 def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
     """Whether they use the range that the networks see."""
+    if config.data.stretch != "none":
+        return []
     looked_at = np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64))
     share = (float(np.percentile(dataset.scaling.decode(dataset.read(looked_at)), 99)) + 1.0) / 2.0
     # It is NaN where a value is, and 0 of masks, of which roots make nothing else.
-    if config.data.stretch != "none" or not 0 < share <= _DARK:
+    if not 0 < share <= _DARK:
         return []
     return [
         f"99% of the pixels of {dataset.name} lie in the darkest {100 * share:.2g}% of its range, where a"
