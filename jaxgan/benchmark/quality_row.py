@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,13 @@ from jaxgan.evaluation.sources import seed_of_chunk
 from jaxgan.files import atomic_files, write_json
 from jaxgan.inference.trained_model import generate_samples, load_trained_model
 from jaxgan.pictures import write_grid
+from jaxgan.processes import ending
 from jaxgan.training.loop import train
 from jaxgan.training.stop_signal import Interrupted
 
 RESULT, SAMPLES, SPENT = "result.json", "samples.npy", "spent.json"
 _ACCOUNT_EVERY = 5.0  # seconds
+_AGAIN_AFTER = 2.0  # seconds
 _BEGAN = time.monotonic()
 # What this process has used so far: of all cores, or of the time.
 CLOCKS: dict[str, Callable[[], float]] = {"processor": time.process_time, "wall": lambda: time.monotonic() - _BEGAN}
@@ -47,7 +50,8 @@ def ended_after(seconds: float, account: Path, clock: Callable[[], float]) -> It
     run takes heed of signals itself.
 
     A thread looks at the clock (the kernel's timer of processor time was a seventh off on a busy machine), and writes
-    down every some seconds what is spent: an attempt that is killed has used its share of the budget too.
+    down every some seconds what is spent: an attempt that is killed has used its share of the budget too. Where the
+    exception is lost, as in a callback of the garbage collector or a library that catches all, the signal comes again.
 
     Args:
       seconds: the budget, with what earlier attempts used by `account`.
@@ -61,17 +65,23 @@ def ended_after(seconds: float, account: Path, clock: Callable[[], float]) -> It
         write_json(account, {"seconds": before + clock()})
 
     def watch() -> None:
-        written = 0.0
+        written, sent, known = 0.0, False, 0
         while not over.wait(0.2):
             if clock() - written >= _ACCOUNT_EVERY:
                 written = clock()
                 write()
-            if before + clock() >= seconds:
+            # A run that takes heed of signals raises nothing, and is asked once: twice would cut its saving off.
+            lost = len(raised) > known and time.monotonic() - raised[-1] > _AGAIN_AFTER
+            if lost or (not sent and before + clock() >= seconds):
+                sent, known = True, len(raised)
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
 
-    def stop(*_: Any) -> None:
-        raise Interrupted("stopped while the run was set up")
+    raised: list[float] = []  # when
+
+    def stop(_: int, frame: FrameType | None) -> None:
+        raised.append(time.monotonic())
+        if not ending.is_importing(frame):
+            raise Interrupted("stopped while the run was set up")
 
     previous = signal.signal(signal.SIGTERM, stop)
     thread = threading.Thread(target=watch, daemon=True)

@@ -123,13 +123,13 @@ def on_signals() -> Iterator[None]:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     line = _State.reason or f"stopped by {signal.Signals(number).name}"
-    if _is_importing(frame):
+    if is_importing(frame):
         end_now(line)
     _State.raised = line
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated(line)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def is_importing(frame: FrameType | None) -> bool:
     """Whether a module is being imported, where C code takes exceptions ill.
 
     What the initialisation of a C extension imports prints the traceback of what it raises, or crashes.

@@ -1,5 +1,6 @@
 """The quality table: rows are read, run within a budget and judged; results become a table and a picture."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from jaxgan.config import Config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.errors import InputError
 from jaxgan.evaluation.sources import generator_source
-from jaxgan.training.stop_signal import Interrupted
+from jaxgan.training.stop_signal import Interrupted, StopSignal
 
 TINY = {
     "data": {"size": 8},
@@ -97,6 +98,28 @@ def test_a_killed_attempt_has_used_its_share_of_the_budget(tmp_path, monkeypatch
             time.sleep(0.05)
     assert 100 < max(seen) <= 112, "written before the end of the block"
     assert quality_row.spent(account) >= 110 and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_stop_that_is_lost_comes_again_and_one_that_is_noted_does_not(tmp_path, monkeypatch):
+    """Python ignores exceptions in callbacks of its garbage collector, also the signal's; a run of its own notes it."""
+    monkeypatch.setattr(quality_row, "_AGAIN_AFTER", 0.3)
+    lost = 0
+    with pytest.raises(Interrupted), quality_row.ended_after(0.0, tmp_path / "spent.json", time.monotonic):
+        while True:
+            try:
+                time.sleep(5)
+            except Interrupted:
+                lost += 1
+                if lost == 3:
+                    raise
+    with quality_row.ended_after(0.0, tmp_path / "spent.json", time.monotonic), StopSignal() as stop:
+        stop.begin()
+        time.sleep(1.5)  # A second signal would raise here.
+        assert stop.seen
+    with pytest.raises(Interrupted), quality_row.ended_after(1e9, tmp_path / "spent.json", time.monotonic):
+        with contextlib.suppress(Interrupted):
+            signal.raise_signal(signal.SIGTERM)  # Somebody else's.
+        time.sleep(5)
 
 
 def test_a_budget_is_of_the_processor_or_of_the_wall(preset, tmp_path, monkeypatch, capsys):

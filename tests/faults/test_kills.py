@@ -43,6 +43,7 @@ def assert_same(got, expected):
         np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_runs_that_are_killed_at_random_equal_one_that_was_not(train, tmp_path):
     length = [f"--config.train.iterations={LENGTH}", "--config.train.checkpoint_every_iterations=500",
               "--config.train.log_every_iterations=100", "--config.train.steps_per_call=50"]  # fmt: skip
