@@ -53,7 +53,7 @@ def describe(
         from jaxgan.training.preflight import check_fit
 
         dataset = open_data(config, data_dir)
-        check_fit(config, dataset, preset)
+        check_fit(config, dataset, preset, here=goal is None)
         num_classes = dataset.num_classes
         size = dataset.nbytes / 2**20
         shape, dtype = list(dataset.shape), dataset.scaling.dtype

@@ -24,17 +24,20 @@ from jaxgan.training.schedule import length_of
 FEW_IMAGES = 20_000
 # Or less than this share of what the preset would show.
 FEW_OF_PRESET = 0.5
-# A set is dark if all but a hundredth of its pixels lie in so little of its range, by so many of its samples.
-_DARK, _LOOKED_AT = 0.4, 32
+# A set is dark if all but a hundredth of its pixels lie in so little of its range, and three quarters in so much less.
+_DARK, _DARKER = 0.4, 0.1
+# How many samples tell that, and how many values of each.
+_LOOKED_AT, _VALUES = 32, 100_000
 
 
-def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator | None:
+def check_fit(config: Config, dataset: Dataset, preset: str = "", here: bool = True) -> Evaluator | None:
     """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted.
 
     Args:
       config: what to train.
       dataset: the reals.
       preset: what `config` was before settings were changed, by name or file: says how long a run is meant to be.
+      here: whether this machine is to train it.
     """
     settings = config.train
     for _, batch_size in Timetable.of(config).layouts:
@@ -74,7 +77,8 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator |
             f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
             f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
-    for warning in (*config.warnings(), *_doubts(config, dataset, preset)):
+    of_the_machine = _of_the_machine(config) if here else []
+    for warning in (*config.warnings(), *_doubts(config, dataset, preset), *of_the_machine):
         warnings.warn(warning, stacklevel=3)
     return evaluator
 
@@ -144,7 +148,7 @@ def _doubts(config: Config, dataset: Dataset, preset: str) -> list[str]:
             f"config.evaluate.every_images={config.evaluate.every_images}: the whole run shows {shown:,} images, so"
             " nothing will be evaluated: lower it"
         )
-    found += [*_of_the_best(config, dataset), *_of_the_values(config, dataset), *_of_the_machine(config)]
+    found += [*_of_the_best(config, dataset), *_of_the_values(config, dataset)]
     meant = _shown(load_config(preset), dataset) if preset else 0
     few = ""
     if shown < FEW_OF_PRESET * meant:
@@ -163,15 +167,27 @@ def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
     """Whether they use the range that the networks see."""
     if config.data.stretch != "none":
         return []
-    looked_at = np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64))
-    share = (float(np.percentile(dataset.scaling.decode(dataset.read(looked_at)), 99)) + 1.0) / 2.0
-    # It is NaN where a value is, and 0 of masks, of which roots make nothing else.
-    if not 0 < share <= _DARK:
+    values = []
+    for number in np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64)):
+        sample = dataset.read(number[None]).reshape(-1)
+        values.append(sample[:: -(-len(sample) // _VALUES)])
+    shares = (dataset.scaling.decode(np.concatenate(values)) + 1.0) / 2.0
+    many, most, highest = (float(share) for share in np.percentile(shares, (75, 99, 100)))
+    # They are NaN where a value is; all are 0 of masks whose foreground was not looked at.
+    if 0 < highest <= _DARK and dataset.scaling.policy != "fixed":
+        return [
+            f"the values of {dataset.name} reach {100 * highest:.2g}% of the range that networks see: give"
+            " --config.data.scaling=minmax or percentile, or prepare with it"
+        ]
+    if not (0 < most <= _DARK and many <= _DARKER):
         return []
-    return [
-        f"99% of the pixels of {dataset.name} lie in the darkest {100 * share:.2g}% of its range, where a"
+    found = (
+        f"99% of the pixels of {dataset.name} lie in the darkest {100 * most:.2g}% of its range, where a"
         " generator hardly tells them apart: --config.data.stretch=sqrt shows networks their roots (docs/quality.md)"
-    ]
+    )
+    if most <= _DARKER:
+        found += ", and scaling=percentile leaves out the few bright pixels if they mean nothing"
+    return [found]
 
 
 def _of_the_machine(config: Config, cpu: Path = Path("/proc/cpuinfo")) -> list[str]:

@@ -6,15 +6,18 @@ import warnings
 import numpy as np
 import pytest
 
+from jaxgan.commands import dry_run
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.open import open_data
 from jaxgan.errors import InputError
+from jaxgan.training import preflight
 from jaxgan.training.preflight import _of_the_machine, check_fit
 from tests.training.test_loop import make_config
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype(np.uint8)
+UNLABELLED = Config.from_dict({"data": {"size": 8}, "generator": {"widths": [4]}, "critic": {"widths": [4]}})
 
 
 def warned(config, dataset, recwarn):
@@ -42,8 +45,53 @@ def test_dark_images_are_offered_their_square_roots(recwarn):
     recwarn.clear()
     masks = np.where(dark > 100, 255, 0).astype(np.uint8)
     assert not [line for line in warned(config, from_arrays("masks", masks), recwarn) if "darkest" in line]
+    assert "percentile leaves out the few bright" not in said
+    hot = np.where(dark > 100, 255, dark // 16).astype(np.uint8)
+    (said,) = [line for line in warned(config, from_arrays("cells", hot), recwarn) if "darkest" in line]
+    assert "darkest 2% of its range" in said and "percentile leaves out the few bright" in said
+    recwarn.clear()
+    # Half air and half tissue, a quarter up: a root spreads the air.
+    tissue = np.where(np.arange(16)[:, None, None] < 8, 0, 66).astype(np.uint8) + np.where(dark > 100, 180, 0)
+    tissue = from_arrays("chests", tissue.astype(np.uint8))
+    assert not [line for line in warned(config, tissue, recwarn) if "chests" in line]
     stretched = dataclasses.replace(config, data=dataclasses.replace(config.data, stretch="sqrt"))
     assert not [line for line in warned(stretched, from_arrays("cells", dark), recwarn) if "darkest" in line]
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "reach"), [(70, 100, "39%"), (0, 1, "0.39%"), (0, 2, "0.78%")], ids=["gray", "mask", "labels"]
+)
+def test_a_range_that_is_not_used_is_named(lowest, highest, reach, recwarn):
+    images = np.random.default_rng(0).integers(lowest, highest + 1, (12, 8, 8, 1)).astype(np.uint8)
+    (said,) = [line for line in warned(UNLABELLED, from_arrays("set", images), recwarn) if "range" in line]
+    assert f"the values of set reach {reach} of the range" in said and "scaling=minmax" in said
+
+
+def test_what_is_looked_at_is_bounded(recwarn, monkeypatch):
+    """Sample by sample, and so many values of each; volumes of some hundred voxels a side would fill the memory."""
+    monkeypatch.setattr(preflight, "_VALUES", 7)
+    images, asked = np.full((400, 8, 8, 1), 5, np.uint8), []
+    images[:, 0, 0] = 250  # The first pixel is among those looked at.
+    dataset = from_arrays("set", images)
+    decode = lambda self, stored: asked.append(stored.size) or (stored / 127.5 - 1)  # noqa: E731
+    monkeypatch.setattr(type(dataset.scaling), "decode", decode)
+    read = dataset.read
+    dataset = dataclasses.replace(dataset, read=lambda numbers: asked.append(-len(numbers)) or read(numbers))
+    assert not [line for line in warned(UNLABELLED, dataset, recwarn) if "darkest" in line]
+    assert asked == [-1] * 32 + [32 * 7]
+
+
+def test_another_machine_is_not_judged_by_this_one(monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight, "_of_the_machine", lambda _: ["no instructions"])
+    dataset = from_arrays("noise", IMAGES)
+    with pytest.warns(UserWarning, match="no instructions"):
+        check_fit(UNLABELLED, dataset)
+    np.savez(tmp_path / "set.npz", train_images=IMAGES)
+    monkeypatch.setattr(dry_run, "compile_for", lambda *_: pytest.fail("it was judged before"))
+    with warnings.catch_warnings(), pytest.raises(pytest.fail.Exception):
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", "no instructions")
+        dry_run.describe(UNLABELLED, tmp_path / "set.npz", target="h100")
 
 
 @pytest.mark.parametrize(
