@@ -17,7 +17,7 @@ from jaxgan.errors import InputError
 _LOSSES = ("wgan", "non_saturating", "saturating", "hinge", "lsgan", "relativistic")
 _PENALTIES = ("none", "gp", "lp", "r1", "r2", "r1+r2")
 _OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
-_WITHOUT = ("turn", "rotation")
+_WITHOUT = ("turn", "rotation", "hue")
 _SYMMETRIES = {"flip", "rot90"}
 
 

@@ -146,8 +146,13 @@ class DiffAugmentation:
                 " flip,turn,shift,scale,fraction"
             )
 
-    def check(self, spatial_rank: int, loss: str) -> None:
+    def check(self, spatial_rank: int, channels: int, loss: str) -> None:
         """Raises `InputError` where an operation has no meaning for the samples, or adapting none for the loss."""
+        if channels != 3 and "hue" in self.policy:
+            raise InputError(
+                f"config.diffaugment.policy='hue' turns the colours of RGB, and config.data.channels={channels}:"
+                " leave it out"
+            )
         for name in self.policy:
             if spatial_rank != 2 and name in _IMAGES_ONLY:
                 raise InputError(

@@ -199,7 +199,7 @@ class Config:
         self.critic.check(self.data.shape)
         self._check_growing()
         self.augment.check(self.data.spatial_rank, self.data.channels)
-        self.diffaugment.check(self.data.spatial_rank, self.objective.loss)
+        self.diffaugment.check(self.data.spatial_rank, self.data.channels, self.objective.loss)
         require(
             self.critic.conditioning == "none" or self.data.labelled,
             "critic.conditioning",

@@ -214,6 +214,9 @@ def test_what_does_not_fit_is_refused():
         DiffAugmentation(policy=("color",), probability=1.5)
     with pytest.raises(InputError, match=r"rotation.*volumes"):
         Config.from_dict({"data": {"spatial_rank": 3}, "diffaugment": {"policy": ["rotation"]}})
+    with pytest.raises(InputError, match=r"'hue'.*RGB.*channels=1"):
+        Config.from_dict({"diffaugment": {"policy": ["hue"]}})
+    Config.from_dict({"data": {"spatial_rank": 3, "channels": 3}, "diffaugment": {"policy": ["hue"]}})
     with pytest.raises(InputError, match=r"equal sides"):
         augment_both(("turn",), 1.0, keys(1), batch(1, (4, 6, 1)))
     adaptive = {"policy": ["flip"], "adaptive": True}
@@ -233,5 +236,6 @@ def test_leaks_are_warned_of():
     assert "config.augment.flip" not in learned and "rot90" not in learned
     assert "policy=turn" in warned(diffaugment={"policy": ["turn", "color"]})
     assert "policy=turn" not in warned(diffaugment={"policy": ["turn"]}, augment={"rot90": 0.75})
-    assert "policy=hue" in warned(diffaugment={"policy": ["hue"]}, augment={"flip": 0.5, "rot90": 0.75})
-    assert "policy=" not in warned(diffaugment={"policy": ["turn", "flip", "hue"], "probability": 0.8})
+    rgb = {"channels": 3}
+    assert "policy=hue" in warned(data=rgb, diffaugment={"policy": ["hue"]}, augment={"flip": 0.5, "rot90": 0.75})
+    assert "policy=" not in warned(data=rgb, diffaugment={"policy": ["turn", "flip", "hue"], "probability": 0.8})

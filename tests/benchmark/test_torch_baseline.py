@@ -11,6 +11,7 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.augment import diffaugment
+from jaxgan.benchmark import torch_baseline
 from jaxgan.benchmark.torch_baseline import Draws, TorchWorkload, check
 from jaxgan.commands.benchmark import ALL
 from jaxgan.config import Config, OptimizerConfig
@@ -232,6 +233,7 @@ def test_augmentation_is_that_of_jaxgan_for_the_same_numbers(rank):
     torch = pytest.importorskip("torch")
     from jaxgan.benchmark import torch_augment
 
+    assert diffaugment.DIFFAUGMENTATIONS.keys() - torch_augment.OPERATIONS.keys() == set(torch_baseline._WITHOUT)
     policy = [name for name in torch_augment.OPERATIONS if rank == 2 or name != "anisotropy"]
     x = np.random.default_rng(0).normal(size=(6, *(9, 8, 7)[:rank], 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(3), len(x))
