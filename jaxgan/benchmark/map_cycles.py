@@ -25,6 +25,7 @@ from jaxgan.benchmark.workload import num_classes
 from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
+from jaxgan.config.timetable import in_last_stage
 from jaxgan.errors import InputError
 from jaxgan.ops import lowering_native
 from jaxgan.ops.folding import fold
@@ -73,6 +74,8 @@ def whole(target: Target, config: Config) -> None:
         jax.clear_caches()  # Or the second program would be made of what the first one traced.
         with mock.patch.object(lowering_native, "fold", chosen):
             compiled = compile_for(target, config, num_classes(config))
+        if compiled.refused:
+            raise InputError(f"{name}: a batch of {config.train.batch_size} does not fit: give a smaller --batch_size")
         cycles = estimated_cycles(compiled.text)
         layer, most = next(iter(cycles.items()))
         cells = f"{sum(cycles.values()) / 1e3:.0f}", f"{most / 1e3:.0f} ({layer})"
@@ -96,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if target.chip.platform != "tpu":
         raise InputError(f"--target {args.target}: columns are folded on TPUs alone: give e.g. v5e:1x1")
     if args.whole:
+        config = in_last_stage(config)
         size = args.batch_size or config.train.batch_size
         return whole(target, dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size)))
     stay_on_host()

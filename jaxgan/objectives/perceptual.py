@@ -67,6 +67,8 @@ def moment_matching(features: Features, real: Array, fake: Array, axis_name: str
     fakes, whose variance may be a hundred times too large, do not drown the game. For each layer the mean over its
     channels i of `((mean_i - mean_i')^2 + (std_i - std_i')^2) / var_i + sum_j (corr_ij - corr_ij')^2`, summed over
     layers. Under a mapped axis the moments are those of the global batch: the number of devices changes nothing.
+    A correlation over `n` pixels is known to `1 / sqrt(n)`, so even of the same distribution the last term is about
+    `2 c / n`: it is worth something where a batch has many more pixels in a layer than the layer has channels.
 
     Args:
       features: pictures `[N, H, W, 3]` in [-1, 1] to activations `[N, h, w, c]` of some layers.
