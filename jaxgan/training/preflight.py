@@ -77,8 +77,7 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "", here: bool = T
             f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
             f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
-    of_the_machine = _of_the_machine(config) if here else []
-    for warning in (*config.warnings(), *_doubts(config, dataset, preset), *of_the_machine):
+    for warning in (*config.warnings(), *_doubts(config, dataset, preset), *(_of_the_machine(config) if here else ())):
         warnings.warn(warning, stacklevel=3)
     return evaluator
 

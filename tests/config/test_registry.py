@@ -43,9 +43,9 @@ FIELDS = {
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_field_accepts_what_is_in_its_registry_and_nothing_else(name):
     section, field = FIELDS[name].split(".")
-    # Sides of 64 and a labelled set, so that every network and conditioning fits.
+    # Sides of 64 and a labelled set in colour, so that every network, conditioning and operation fits.
     network = {"widths": [8, 8], "network": "resnet" if field == "resample" else "dcgan"}
-    base = {"data": {"size": 64, "labelled": True}, "generator": network, "critic": network}
+    base = {"data": {"size": 64, "channels": 3, "labelled": True}, "generator": network, "critic": network}
     base["growing"] = {"start_side": 16}
     for entry in registry(name):
         chosen = {**base, section: {**base.get(section, {}), field: entry}}
