@@ -168,15 +168,17 @@ def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
         return []
     values = []
     for number in np.unique(np.linspace(0, dataset.size - 1, _LOOKED_AT).astype(np.int64)):
-        sample = dataset.read(number[None]).reshape(-1)
-        values.append(sample[:: -(-len(sample) // _VALUES)])
+        pixels = dataset.read(number[None]).reshape(-1, config.data.channels)
+        values.append(pixels[:: -(-pixels.size // _VALUES)])
     shares = (dataset.scaling.decode(np.concatenate(values)) + 1.0) / 2.0
     many, most, highest = (float(share) for share in np.percentile(shares, (75, 99, 100)))
     # They are NaN where a value is; all are 0 of masks whose foreground was not looked at.
     if 0 < highest <= _DARK and dataset.scaling.policy != "fixed":
+        # A single hot pixel elsewhere may be the set's largest value.
+        other = "percentile" if dataset.scaling.policy == "minmax" else "minmax or percentile"
         return [
-            f"the values of {dataset.name} reach {100 * highest:.2g}% of the range that networks see: give"
-            " --config.data.scaling=minmax or percentile, or prepare with it"
+            f"the values of {len(values)} samples of {dataset.name} reach {100 * highest:.2g}% of the range that"
+            f" networks see: give --config.data.scaling={other}, or prepare with it"
         ]
     if not (0 < most <= _DARK and many <= _DARKER):
         return []

@@ -11,6 +11,7 @@ from jaxgan.config import Config
 from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.open import open_data
+from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.training import preflight
 from jaxgan.training.preflight import _of_the_machine, check_fit
@@ -64,7 +65,25 @@ def test_dark_images_are_offered_their_square_roots(recwarn):
 def test_a_range_that_is_not_used_is_named(lowest, highest, reach, recwarn):
     images = np.random.default_rng(0).integers(lowest, highest + 1, (12, 8, 8, 1)).astype(np.uint8)
     (said,) = [line for line in warned(UNLABELLED, from_arrays("set", images), recwarn) if "range" in line]
-    assert f"the values of set reach {reach} of the range" in said and "scaling=minmax" in said
+    assert f"the values of 12 samples of set reach {reach} of the range" in said and "scaling=minmax" in said
+
+
+def test_a_hot_pixel_of_one_image_is_not_answered_by_minmax(recwarn):
+    images = np.random.default_rng(0).integers(0, 1000, (100, 8, 8, 1)).astype(np.uint16)
+    images[50, 0, 0] = 60_000  # No 32nd of them is looked at.
+    dataset = from_arrays("set", images, scaling=Scaling("uint16", 0.0, 60_000.0, policy="minmax"))
+    (said,) = [line for line in warned(UNLABELLED, dataset, recwarn) if "range" in line]
+    assert "the values of 32 samples of set reach 1.7% of the range" in said and "scaling=percentile," in said
+
+
+def test_all_channels_are_looked_at(recwarn, monkeypatch):
+    """A stride that the channels divide would see the dark one alone."""
+    monkeypatch.setattr(preflight, "_VALUES", 64)
+    images = np.zeros((12, 8, 8, 3), np.uint8)
+    images[..., 1:] = 200
+    colour = dataclasses.replace(UNLABELLED, data=dataclasses.replace(UNLABELLED.data, channels=3))
+    images[..., 0] = np.random.default_rng(0).integers(1, 9, (12, 8, 8))
+    assert not [line for line in warned(colour, from_arrays("set", images), recwarn) if "range" in line]
 
 
 def test_what_is_looked_at_is_bounded(recwarn, monkeypatch):
