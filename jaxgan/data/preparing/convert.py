@@ -107,7 +107,8 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
       Several only with `fit="tile"`.
 
     Raises:
-      InputError: values that cannot be stored (NaN, infinities, a 64-bit range), colours that have no gray value.
+      InputError: values that cannot be stored (NaN, infinities, a 64-bit range), colours that have no gray value, a
+        padding that the stored dtype cannot hold.
     """
     pixels, masked = decoded.pixels, 0
     if conversion.nodata is not None:
@@ -133,6 +134,8 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
     if conversion.size is None or (unscaled and spatial == (conversion.size,) * len(spatial)):
         return [Sample(pixels, decoded.affine, decoded.spacing, masked)]
     how = conversion.fit or ("cover" if len(spatial) == 2 else "contain" if step is None else "crop")
+    if conversion.pad_value is not None:
+        _check_padding(conversion.pad_value, pixels.dtype)
     rng = np.random.default_rng([conversion.seed, index])
     results = fit(pixels, conversion.size, how, conversion.interpolation, conversion.pad_value, rng, step)
     samples = []
@@ -144,6 +147,17 @@ def convert(decoded: Decoded, conversion: Conversion, index: int = 0) -> list[Sa
             Sample(result, None if decoded.affine is None else where.affine(decoded.affine), spacing, masked)
         )
     return samples
+
+
+def _check_padding(value: float, dtype: np.dtype) -> None:
+    """Raises `InputError` if `value` would become another one in `dtype`: NumPy wraps and cuts without a word."""
+    if dtype.kind == "f":
+        holds = abs(value) <= float(np.finfo(dtype).max)  # rounded to its digits as the pixels are
+    else:
+        info = np.iinfo(dtype)
+        holds = float(value).is_integer() and info.min <= value <= info.max
+    if not holds:
+        raise InputError(f"pad_value={value:g}: {dtype} cannot hold it; choose another, or another --dtype")
 
 
 def _parse_spacing(value: float | str | None) -> float | str | None:

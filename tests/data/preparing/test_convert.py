@@ -1,5 +1,7 @@
 """Channels, dtypes and normalisation of single images."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,22 @@ def test_casts_that_change_values_are_refused():
     assert pixels.dtype == np.float32 and (pixels == 300).all()
     with pytest.raises(InputError, match="do not fit uint8"):
         convert(Decoded(np.full((4, 4, 1), 300, np.uint16)), Conversion(dtype="uint8"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("uint16", -1024), ("uint8", 300), ("uint8", 0.5), ("int16", 0.7), ("float32", 1e300)]
+)
+@pytest.mark.parametrize("spacing", [None, 2.0])
+def test_a_padding_that_would_become_another_value_is_refused(dtype, value, spacing):
+    volume = Decoded(np.ones((8, 8, 8, 1), dtype), spacing=(1.0, 1.0, 1.0))
+    with pytest.raises(InputError, match=rf"pad_value={re.escape(f'{value:g}')}: {dtype} cannot hold it; .*--dtype"):
+        convert(volume, Conversion(size=10, spacing=spacing, fit="crop", pad_value=value))
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int16", -1024), ("uint8", 255.0), ("float32", 0.1)])
+def test_a_padding_that_the_dtype_holds_is_stored(dtype, value):
+    ((pixels, *_),) = convert(Decoded(np.ones((4, 4, 1), dtype)), Conversion(size=6, fit="crop", pad_value=value))
+    assert pixels[0, 0, 0] == np.dtype(dtype).type(value)
 
 
 def test_percentile_normalisation_is_per_volume_and_robust():
