@@ -15,6 +15,8 @@ from jaxgan.errors import InputError
 
 # Every class number up to the largest is a class: a stray value would make billions of them.
 MAX_CLASSES = 10_000
+# A volume's last axis is seldom this many times shorter than its others; that of an image with channels mostly is.
+_MANY_CHANNELS = 4
 _IDX_NAME = re.compile(r"(.*?)(train|test|t10k)-(images|labels)[-.]idx[1-4]-(?:ubyte|int)(\.gz)?$")
 
 
@@ -180,11 +182,29 @@ def _open(source: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
 def _with_rank(source: Path, images: np.ndarray, rank: int | None) -> tuple[np.ndarray, int]:
     """`[N, *spatial(, C)]` to `[N, *spatial, C]` and the spatial rank."""
     channels_last = images.ndim >= 4 and images.shape[-1] <= MAX_CHANNELS
+    given = rank is not None
     if rank is None:
         rank = images.ndim - 1 - channels_last
     if images.dtype.kind not in "buif" or rank not in (2, 3) or images.ndim - 1 - rank not in (0, 1):
         raise InputError(f"{source}: {images.dtype} array of shape {images.shape} is no stack of images or volumes")
+    if reason := _doubt(images.shape[1:], rank, given):
+        raise InputError(
+            f"{source}: arrays of shape {images.shape} {reason}; transpose them to (N, H, W, C) or (N, D, H, W, C)"
+            + ("" if given else ", or say the spatial rank (--spatial_rank, or config.data.spatial_rank)")
+        )
     return (images if images.ndim == rank + 2 else images[..., None]), rank
+
+
+def _doubt(shape: tuple[int, ...], rank: int, given: bool) -> str:
+    """Why one of a stack may be something else than what `rank` makes of its shape; "" where it is plain."""
+    spatial, channels = shape[:rank], shape[rank:]
+    # Channels first would pass for a flat volume, or for rows of an image with as many channels as it is wide.
+    if min(spatial) <= MAX_CHANNELS and (not given or (channels and channels[0] > MAX_CHANNELS)):
+        return f"have an axis of {min(spatial)} that looks like channels"
+    # Five and more channels would pass for a volume of as many columns.
+    if not given and rank == 3 and not channels and _MANY_CHANNELS * shape[-1] < min(shape[:-1]):
+        return f"are volumes, or images of {shape[-1]} channels"
+    return ""
 
 
 def _single_class(source: Path, labels: np.ndarray, count: int) -> np.ndarray:

@@ -163,6 +163,38 @@ def test_archives_that_make_no_sense(tmp_path, changes, message):
         list_npz(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    ("shape", "rank", "message"),
+    [
+        ((3, 64, 64), None, "axis of 3 that looks like channels; .*--spatial_rank"),
+        ((3, 64), None, "looks like channels"),
+        ((3, 64, 64), 2, r"looks like channels; transpose them to \(N, H, W, C\) or \(N, D, H, W, C\)$"),
+        ((3, 16, 16, 16), 3, "looks like channels"),
+        ((64, 64, 5), None, "are volumes, or images of 5 channels; .*--spatial_rank"),
+    ],
+)
+def test_stacks_of_more_than_one_reading_are_refused(tmp_path, shape, rank, message):
+    np.save(tmp_path / "s.npy", np.zeros((2, *shape), np.uint8))
+    with pytest.raises(InputError, match=rf"s\.npy: arrays of shape .* {message}"):
+        list_npz(tmp_path / "s.npy", spatial_rank=rank)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank", "read"),
+    [
+        ((3, 64, 64), 3, (3, 64, 64, 1)),
+        ((64, 64, 5), 3, (64, 64, 5, 1)),
+        ((64, 64, 5), 2, (64, 64, 5)),
+        ((5, 6, 7), None, (5, 6, 7, 1)),
+        ((24, 24, 8), None, (24, 24, 8, 1)),
+    ],
+)
+def test_a_given_rank_settles_the_reading(tmp_path, shape, rank, read):
+    np.save(tmp_path / "s.npy", np.zeros((2, *shape), np.uint8))
+    found = list_npz(tmp_path / "s.npy", spatial_rank=rank).splits["train"]
+    assert len(found) == 2 and found[0].read()[0].pixels.shape == read
+
+
 def test_damaged_archives(tmp_path):
     path = tmp_path / "a.npz"
     medmnist(path, (28, 28))
