@@ -9,20 +9,25 @@ that failed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from jaxgan.commands import flags
+from jaxgan.processes import ending
 
 # Seconds that the others have to hear of a failure and to end by themselves, with a line that says so; and, once they
 # were told by SIGTERM, to save and end.
 OWN_WORDS = 15.0
 GRACE = 60.0
+# Seconds that they have to remove their temporary files when a second signal ends everything.
+AT_ONCE = 2.0
 
 
 def parser() -> flags.ArgumentParser:
@@ -43,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def launch(command: Sequence[str], count: int, grace: float = GRACE) -> int:
     """Runs a command in `count` processes that know of each other; returns the first failure's exit status, else 0.
 
-    SIGTERM and SIGINT are passed on as SIGTERM. When a process fails the others hear of it and end; those that have not
-    after `OWN_WORDS` seconds get SIGTERM, and after `grace` seconds SIGKILL. A process that a signal ended counts as
-    status 128 plus the signal, as in a shell.
+    SIGTERM, SIGINT and SIGHUP are passed on as SIGTERM, and all are waited for; a second one ends them at once. When a
+    process fails the others hear of it and end; those that have not after `OWN_WORDS` seconds get SIGTERM, and after
+    `grace` seconds SIGKILL. A process that a signal ended counts as status 128 plus the signal, as in a shell.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -54,25 +59,52 @@ def launch(command: Sequence[str], count: int, grace: float = GRACE) -> int:
     processes: list[subprocess.Popen] = []
 
     def end(*_: object) -> None:
+        hold.seen = True
         for process in processes:
             process.terminate()  # Nothing where it has ended.
 
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, end) for number in signals]
-    try:
-        for index in range(count):
-            # Sessions of their own: the terminal's Ctrl-C comes through us, once.
-            processes.append(
-                subprocess.Popen(command, env={**job, "JAXGAN_PROCESS": str(index)}, start_new_session=True)
-            )
-        return _wait(processes, grace)
-    finally:
-        for process in processes:
-            if process.poll() is None:
+    ending.before_ending(lambda line: _end_at_once(processes))
+    with ending.Hold() as hold, _passing_on(hold, end):
+        try:
+            for index in range(count):
+                # Sessions of their own: the terminal's Ctrl-C comes through us, once.
+                processes.append(
+                    subprocess.Popen(command, env={**job, "JAXGAN_PROCESS": str(index)}, start_new_session=True)
+                )
+            if hold.seen:  # A signal came while some were not there yet.
+                end()
+            return _wait(processes, grace)
+        finally:
+            for process in processes:
                 process.kill()
-            process.wait()
-        for number, handler in zip(signals, before, strict=True):
+                process.wait()
+
+
+@contextlib.contextmanager
+def _passing_on(hold: ending.Hold, end: Callable[..., Any]) -> Iterator[None]:
+    """Within the block signals call `end`, and this process goes on; what `nohup` or a shell has ignored stays so."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    # The others may save for longer than a signal leaves to a process without a hold, and would have no parent then.
+    hold.activity = "all processes have ended"
+    hold.begin()
+    for number, handler in before.items():
+        signal.signal(number, handler if handler is signal.SIG_IGN else end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_at_once(processes: Sequence[subprocess.Popen]) -> None:
+    """A second SIGTERM, at which each removes its temporary files, and SIGKILL for who is still there soon after."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + AT_ONCE
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, until - time.monotonic()))
+        process.kill()
 
 
 def _wait(processes: Sequence[subprocess.Popen], grace: float) -> int:
