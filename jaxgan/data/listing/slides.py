@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -26,10 +27,16 @@ class Slide:
         try:
             with tifffile.TiffFile(path, _multifile=False) as file:
                 len(file.pages)  # as in readers.tiff: ends rings of pages
-                self.pages = [level.keyframe for level in file.series[0].levels]
-                self.mpp = _microns_per_pixel(file)
-                # tifffile builds decoders and loads tables when first asked, from the open file.
-                self.decoders = [functools.partial(page.decode, jpegtables=page.jpegtables) for page in self.pages]
+                # Leica's scanners put the overview of the glass first: the slide itself is the largest picture.
+                series = max(file.series, key=lambda each: math.prod(each.shape))
+                self.pages = [level.keyframe for level in series.levels]
+                self.mpp = _microns_per_pixel(file, self.pages[0])
+                # tifffile builds decoders and loads tables when first asked, from the open file. Hamamatsu's tiles are
+                # pieces of one JPEG, whose header each of them needs.
+                self.decoders = [
+                    functools.partial(page.decode, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
+                    for page in self.pages
+                ]
                 for page in self.pages:
                     self._check(page, file.filehandle.size)
         except InputError:
@@ -128,11 +135,11 @@ def tissue(pixels: np.ndarray) -> np.ndarray:
     return (high - low >= 20) & (low < 220) & (high > 20)
 
 
-def _microns_per_pixel(file) -> float | None:
+def _microns_per_pixel(file, page) -> float | None:
     """From Aperio's description, else from what tells the size of any TIFF's pixels."""
-    if match := re.search(r"MPP\s*=\s*([0-9.]+)", file.pages[0].description or ""):
+    if match := re.search(r"MPP\s*=\s*([0-9.]+)", page.description or ""):
         mpp = float(match.group(1))
     else:
-        mpp = 1e3 * (pixel_size(file, 2) or (0.0, 0.0))[1]
+        mpp = 1e3 * (pixel_size(file, page, 2) or (0.0, 0.0))[1]
     # Scanners that do not know write zeros, or 72 dots an inch: no optical microscope is finer or coarser than this.
     return mpp if 0.01 < mpp < 50 else None

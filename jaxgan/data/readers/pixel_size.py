@@ -17,19 +17,20 @@ _OME = re.compile(r"<Pixels\b[^>]*>")
 _COARSEST_DOTS = 0.05
 
 
-def pixel_size(file, spatial_rank: int) -> tuple[float, ...] | None:
+def pixel_size(file, page, spatial_rank: int) -> tuple[float, ...] | None:
     """Millimetres along Y and X, or Z, Y and X; None unless the file states all of them.
 
     Args:
       file: tifffile's open file.
+      page: of the picture; a file may hold others of other sizes.
       spatial_rank: 2 or 3.
     """
     if file.is_ome:
-        sizes = _from_ome(file.ome_metadata or "")
+        sizes = _from_ome(file.ome_metadata or "", page)
     elif file.is_imagej:
         sizes = _from_imagej(file)
     else:
-        sizes = {axis: size for axis, size in _from_tags(file).items() if size < _COARSEST_DOTS}
+        sizes = {axis: size for axis, size in _from_tags(page).items() if size < _COARSEST_DOTS}
     wanted = [sizes.get(axis) for axis in "ZYX"[-spatial_rank:]]
     known = tuple(size for size in wanted if size is not None and 0 < size < math.inf)
     return known if len(known) == len(wanted) else None
@@ -52,10 +53,12 @@ def stack_affine(spacing: tuple[float, ...] | None) -> np.ndarray:
     return affine
 
 
-def _from_ome(text: str) -> dict[str, float]:
-    # No XML parser: what is wanted are six attributes, and the text is a stranger's.
-    found = _OME.search(text)
-    attributes = dict(re.findall(r'(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"', found.group())) if found else {}
+def _from_ome(text: str, page) -> dict[str, float]:
+    # No XML parser: what is wanted are eight attributes, and the text is a stranger's.
+    found = _OME.findall(text)
+    shape = rf'\bSize(?:X="{page.imagewidth}"|Y="{page.imagelength}")'
+    own = next((each for each in found if len(re.findall(shape, each)) == 2), found[0] if found else "")
+    attributes = dict(re.findall(r'(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"', own))
     sizes = {}
     for axis in "XYZ":
         value, unit = attributes.get(f"PhysicalSize{axis}"), attributes.get(f"PhysicalSize{axis}Unit", "µm")
@@ -70,22 +73,22 @@ def _from_imagej(file) -> dict[str, float]:
     factor = _MM.get(unit)
     if factor is None:
         return {}
-    sizes = {axis: size * factor for axis, size in _resolution(file).items()}
+    sizes = {axis: size * factor for axis, size in _resolution(file.pages[0]).items()}
     if "spacing" in metadata:
         sizes["Z"] = abs(_number(metadata["spacing"])) * factor
     return sizes
 
 
-def _from_tags(file) -> dict[str, float]:
-    tags = file.pages[0].tags
+def _from_tags(page) -> dict[str, float]:
+    tags = page.tags
     unit = getattr(tags["ResolutionUnit"].value if "ResolutionUnit" in tags else None, "name", "")
     factor = _MM.get(unit.lower())
-    return {} if factor is None else {axis: size * factor for axis, size in _resolution(file).items()}
+    return {} if factor is None else {axis: size * factor for axis, size in _resolution(page).items()}
 
 
-def _resolution(file) -> dict[str, float]:
+def _resolution(page) -> dict[str, float]:
     """Units a pixel from the tags, which hold pixels a unit as fractions."""
-    tags = file.pages[0].tags
+    tags = page.tags
     sizes = {}
     for axis in "XY":
         if f"{axis}Resolution" in tags:

@@ -52,7 +52,7 @@ def read(path: Path, spatial_rank: int) -> list[Decoded]:
         pixels, axes = series.asarray(), series.axes
         extra = [_name(sample) for sample in (page.extrasamples or ())]
         colormap = page.colormap if photometric == "PALETTE" else None
-        spacing = pixel_size(file, spatial_rank)
+        spacing = pixel_size(file, page, spatial_rank)
         orientation = int(page.tags.valueof(274, 1))
     if colormap is not None and (colormap == colormap[:1]).all():
         pixels = (colormap[0][pixels] >> 8).astype(np.uint8)

@@ -1,10 +1,13 @@
 """Slides are read exactly, by tiles; patches hold tissue, lie where their names say, and repeat by seed."""
 
 import csv
+import io
+import re
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from jaxgan.commands.prepare_data import prepare_source
 from jaxgan.data.listing.patches import Cutting, list_slides
@@ -59,6 +62,49 @@ def test_the_size_of_an_ome_slide_has_a_unit(tmp_path, unit, factor):
     image = RNG.integers(0, 256, (128, 128, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "s.ome.tif", image, tile=(64, 64), photometric="rgb", metadata=metadata)
     assert Slide(tmp_path / "s.ome.tif").mpp == pytest.approx(0.25)
+
+
+SCN = """<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01"><collection name="c">
+<image name="macro"><pixels sizeX="64" sizeY="64"><dimension sizeX="64" sizeY="64" r="0" ifd="0"/></pixels></image>
+<image name="main"><pixels sizeX="256" sizeY="128"><dimension sizeX="256" sizeY="128" r="0" ifd="1"/></pixels></image>
+</collection></scn>"""
+
+
+@pytest.mark.parametrize("kind", ["scn", "ome"])
+def test_the_largest_picture_is_the_slide_and_has_its_own_size(tmp_path, kind):
+    macro, main = (RNG.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((64, 64), (128, 256)))
+    path = tmp_path / ("s.ome.tif" if kind == "ome" else "s.scn")
+    with tifffile.TiffWriter(path, ome=kind == "ome") as file:
+        for image, microns in ((macro, 16.0), (main, 0.5)):
+            size = {"axes": "YXS", "PhysicalSizeX": microns, "PhysicalSizeY": microns}
+            file.write(
+                image, tile=(64, 64), photometric="rgb", metadata=size if kind == "ome" else None,
+                description=SCN if kind == "scn" and image is macro else None,
+                resolution=(1e4 / microns, 1e4 / microns), resolutionunit="CENTIMETER",
+            )  # fmt: skip
+    slide = Slide(path)
+    np.testing.assert_array_equal(slide.read(0, 0, 0, 128, 256), main)
+    assert slide.mpp == pytest.approx(0.5)
+
+
+def test_tiles_of_hamamatsu_are_pieces_of_one_jpeg(tmp_path):
+    y, x = np.mgrid[:64, :256]
+    image = np.stack([200 + 0 * x, 60 + x // 8, 120 + y // 2], -1).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=95, subsampling=0, restart_marker_blocks=16)
+    packed = stream.getvalue()
+    scan = packed.index(b"\xff\xda")
+    starts = [scan + 2 + int.from_bytes(packed[scan + 2 : scan + 4], "big")]
+    starts += [found.end() for found in re.finditer(rb"\xff[\xd0-\xd7]", packed) if found.start() > scan]
+    tags = [(271, "s", 0, "Hamamatsu", True), (65420, "I", 1, 1, True), (65426, "I", len(starts), starts, True)]
+    with tifffile.TiffWriter(tmp_path / "s.tif") as file:
+        file.write(
+            iter([packed]), shape=image.shape, dtype=np.uint8, compression="jpeg", photometric="ycbcr",
+            subsampling=(1, 1), rowsperstrip=64, metadata=None, extratags=tags,
+        )  # fmt: skip
+    slide = Slide(tmp_path / "s.tif")
+    assert len(slide.pages[0].dataoffsets) == len(starts) == 16
+    np.testing.assert_allclose(slide.read(0, 5, 9, 50, 240).astype(int), image[5:55, 9:249], atol=2)
 
 
 def test_thumbnail_is_the_mean(tmp_path):
