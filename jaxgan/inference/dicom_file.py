@@ -116,6 +116,8 @@ def _set_gray(data: Any, sample: np.ndarray, scaling: Scaling) -> None:
     data.RescaleSlope, data.RescaleIntercept = _decimal(slope), _decimal(offset)
     data.RescaleType = "HU" if scaling.units == "HU" else "US"
     data.WindowCenter, data.WindowWidth = _decimal((low + high) / 2), _decimal(high - low)
+    # The default reckons with a width less 1, as if values were whole: it inverts a range of [0, 0.5].
+    data.VOILUTFunction = "LINEAR_EXACT"
 
 
 def _set_colour(data: Any, pixels: np.ndarray) -> None:

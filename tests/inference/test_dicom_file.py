@@ -59,6 +59,19 @@ def test_every_file_says_that_it_is_synthetic(tmp_path):
                 assert element.VR != "UI" or pydicom.uid.UID(value).is_valid
 
 
+@pytest.mark.parametrize("high", [255.0, 1.0, 0.5])
+def test_the_window_shows_all_gray_levels_from_dark_to_bright(tmp_path, high):
+    samples = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(1, 64, 64, 1)
+    scaling = Scaling("uint8" if high == 255 else "float32", 0.0, high, "")
+    (path,) = write_samples(samples, tmp_path, ["dicom"], scaling=scaling)
+    data = pydicom.dcmread(path)
+    values = pydicom.pixels.apply_rescale(data.pixel_array, data)
+    shown = pydicom.pixels.apply_windowing(values, data)
+    brightest = data.RescaleSlope * 65535  # as pydicom has it, for 16 bits
+    np.testing.assert_allclose(shown, values / high * brightest, atol=1e-6 * brightest)
+    assert len(np.unique(shown)) == (256 if high == 255 else 4096)
+
+
 def test_the_same_samples_are_the_same_bytes(tmp_path):
     scaling = Scaling("uint8", 0.0, 255.0, "")
     known = {"spacing": (1.0, 2.0, 3.0), "affine": np.diag([1.0, 2.0, 3.0, 1.0])}
