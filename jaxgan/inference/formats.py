@@ -71,7 +71,8 @@ def file_names(
 
 
 def _file_part(label: int, names: Sequence[str]) -> str:
-    """A class's name as part of a file name; `class3` where it has none but its number."""
+    """A class's name as part of a file name; `class3` where the name is a number, as `--labels 3` asks for it."""
     name = names[label] if len(names) > label else str(label)
-    plain = re.sub(r"[^\w-]+", "-", name).strip("-")[:40]
-    return f"class{label}" if not plain or plain.isdecimal() else plain
+    # A minus in front is part of a number: -1 and 1 are two classes.
+    plain = name if re.fullmatch(r"-\d{1,39}", name) else re.sub(r"[^\w-]+", "-", name).strip("-")[:40]
+    return plain if plain and not plain.lstrip("-").isdecimal() else f"class{plain or label}"

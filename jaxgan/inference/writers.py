@@ -65,7 +65,7 @@ def write_samples(
     `provenance`, the number and the class of the sample and the scaling, as JSON in ImageJ's "Info", OME's description,
     a NIfTI comment, DICOM's derivation description or OME-Zarr's attributes.
 
-    With labels, the class's name (`_tumour`, or `_class3` where classes are only numbered) stands after the number, and
+    With labels, the class's name (`_tumour`, or `_class3` where the name is the number 3) stands after the number, and
     `samples_labels.csv` lists number, class and name.
 
     Args:

@@ -15,7 +15,7 @@ from jaxgan.data.readers import read_file
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.files import atomic_files
-from jaxgan.inference.formats import FORMATS
+from jaxgan.inference.formats import FORMATS, file_names
 from jaxgan.inference.writers import write_samples
 from jaxgan.pictures import (
     anatomical,
@@ -165,11 +165,19 @@ def test_names_of_classes_in_files_and_list(tmp_path):
     names = ["tumour, high", "0", "x/y"]
     paths = write_samples(samples, tmp_path / "a", ["png"], scaling=None, labels=[0, 1, 2], class_names=names)
     assert [path.name for path in paths] == [
-        "samples_labels.csv", "sample_00000_tumour-high.png", "sample_00001_class1.png", "sample_00002_x-y.png",
+        "samples_labels.csv", "sample_00000_tumour-high.png", "sample_00001_class0.png", "sample_00002_x-y.png",
     ]  # fmt: skip
     assert paths[0].read_text() == 'sample,class,name\n0,0,"tumour, high"\n1,1,0\n2,2,x/y\n'
     paths = write_samples(samples[:2], tmp_path / "b", ["png"], scaling=None, labels=[0, 1], class_names=["a/b", "a b"])
     assert [path.stem for path in paths[1:]] == ["sample_00000_class0", "sample_00001_class1"]
+
+
+def test_a_class_whose_name_is_a_number_has_it_in_its_files():
+    """As `--labels` takes it: numbers that are names of classes are not their places in the list."""
+    named = file_names("png", 5, labels=[0, 1, 2, 3, 4], class_names=["1", "2", "-1", "", "10"])
+    parts = [name.removesuffix(".png").split("_")[-1] for name in named]
+    assert parts == ["class1", "class2", "class-1", "class3", "class10"]
+    assert file_names("png", 1, labels=[3]) == ["sample_00000_class3.png"], "their places, where they have no names"
 
 
 def test_png_round_trip(tmp_path):
