@@ -21,7 +21,7 @@ from jaxgan.data.listing import medmnist, panda
 from jaxgan.data.listing.archives import list_idx, list_npz
 from jaxgan.data.listing.bids import list_bids
 from jaxgan.data.listing.collection import Collection, group_by_table, list_folder
-from jaxgan.data.listing.label_table import read_header, read_labels
+from jaxgan.data.listing.label_table import read_classes, read_header, read_labels
 from jaxgan.data.listing.patches import Cutting, list_slides
 from jaxgan.data.open import identifier
 from jaxgan.data.preparing.check import Report, check, describe_space
@@ -187,7 +187,8 @@ def prepare_source(
       data_dir: where prepared datasets live.
       name: of the dataset; None: from the source's name.
       labelled: see `collection.list_folder`.
-      label_table: CSV file with a column of file names and one of classes.
+      label_table: CSV file with a column of file names and one of classes, or, where the group of the policy names one,
+        of subjects.
       label_column: of the table; None: its second. With `bids`, of participants.tsv.
       bids: with kind "volumes", the suffix of the volumes to take from a BIDS dataset; None: a plain folder.
       spatial_rank: with kind "npz", where a shape fits images and volumes.
@@ -210,14 +211,16 @@ def prepare_source(
         raise InputError(f"source={source}: no such file or folder")
     if label_table is not None and kind not in ("folder", "volumes", "slides"):
         raise InputError(f"labels={label_table}: {kind} sources carry their own labels; leave the table out")
+    labels = None
+    if label_table is not None:
+        labels = read_classes(Path(label_table), label_column, labelled, policy.group)
     if kind == "slides" and panda.is_archive(path):
         with panda.unpacked(path, target, progress) as archive:
-            collection = _list_panda(archive, label_table, label_column, cutting or Cutting(), progress)
+            collection = _list_panda(archive, labels, label_column, cutting or Cutting(), progress)
             collection = _grouped(collection, label_table, policy.group)
             return prepare(collection, target, name or identifier(path), conversion, policy, progress=progress)
     if no_table:  # Only a PANDA archive, which may have had to be fetched, has one of its own.
         raise InputError(_NO_TABLE)
-    labels = None if label_table is None else read_labels(Path(label_table), label_column)
     if bids is not None:
         if labelled and label_column is None:
             raise InputError("labelled: classes of BIDS data are a column of participants.tsv: give --label_column")
@@ -247,11 +250,11 @@ def _list(kind, path, labelled, labels, spatial_rank, cutting, progress) -> Coll
     return list_folder(path, labelled=labelled, spatial_rank=3 if kind == "volumes" else 2, labels=labels)
 
 
-def _list_panda(archive, label_table, label_column, cutting, progress) -> Collection:
+def _list_panda(archive, labels, label_column, cutting, progress) -> Collection:
     """The slides of a PANDA archive, with their grades unless another table or column is named."""
-    if label_table is None:
-        label_table, label_column = archive / panda.TABLE, label_column or panda.GRADE
-    return list_slides(archive / panda.SLIDES, cutting, read_labels(Path(label_table), label_column), progress=progress)
+    if labels is None:
+        labels = read_labels(archive / panda.TABLE, label_column or panda.GRADE)
+    return list_slides(archive / panda.SLIDES, cutting, labels, progress=progress)
 
 
 def summary(folder: Path) -> str:

@@ -17,6 +17,7 @@ from jaxgan.data.listing import medmnist
 from jaxgan.data.open import open_dataset
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.prepare import Policy
+from jaxgan.data.preparing.seal import load_record
 from jaxgan.errors import InputError
 
 RNG = np.random.default_rng()
@@ -204,6 +205,49 @@ def test_bad_sources_prepare_nothing_and_say_why_in_one_line(tmp_path, kind):
     for target in (tmp_path / "data", tmp_path / "source.jaxgan"):
         left = [path.name for path in target.iterdir()] if target.exists() else []
         assert left in ([], ["source.rejected.csv"])
+
+
+@pytest.fixture
+def subjects(tmp_path):
+    """Eight images of four subjects, and a table of these."""
+    (tmp_path / "images").mkdir()
+    for i in range(8):
+        image = RNG.integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{i}.png")
+    table = tmp_path / "table.csv"
+    table.write_text("file,subject\n" + "".join(f"{i},s{i // 2}\n" for i in range(8)))
+
+    def prepare(**choices):
+        return commands.prepare_source(
+            "folder", str(tmp_path / "images"), str(tmp_path / "data"), label_table=str(table),
+            conversion=Conversion(), policy=Policy(holdout="0.25", group=choices.pop("group", "subject")),
+            progress=False, **choices,
+        )  # fmt: skip
+
+    return table, prepare
+
+
+@pytest.mark.parametrize("labelled", [None, False])
+def test_a_table_of_subjects_makes_no_classes(subjects, labelled):
+    _, prepare = subjects
+    record = load_record(prepare(labelled=labelled))
+    assert record["class_names"] == [] and record["splits"] == {"train": 6, "holdout": 2}
+
+
+def test_classes_that_are_not_wanted_are_left_out(subjects):
+    table, prepare = subjects
+    table.write_text("file,class,subject\n" + "".join(f"{i},{'ab'[i // 4]},s{i // 2}\n" for i in range(8)))
+    assert load_record(prepare(labelled=False))["class_names"] == []
+    with pytest.raises(InputError, match=r"table.csv: no classes are wanted .*\(file, class, subject\); leave"):
+        prepare(labelled=False, group="s")
+
+
+def test_the_column_of_subjects_is_not_taken_for_that_of_classes(subjects):
+    table, prepare = subjects
+    table.write_text("file,subject,class\n" + "".join(f"{i},s{i // 2},{'ab'[i // 4]}\n" for i in range(8)))
+    with pytest.raises(InputError, match="second column 'subject' is the --group, and no class; .*--label_column"):
+        prepare()
+    assert load_record(prepare(label_column="class"))["class_names"] == ["a", "b"]
 
 
 def test_subjects_may_stand_in_the_table_of_labels(tmp_path):

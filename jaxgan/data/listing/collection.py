@@ -70,7 +70,7 @@ def list_folder(
         None: labels if all files lie directly in at least two sub-folders, which are not those of patients: that
         each holds one sample, or DICOM files of a patient of its own, tells these.
       spatial_rank: 2 or 3.
-      labels: classes by file, see `label_table.match`, instead of sub-folders.
+      labels: classes by file, see `label_table.match`, instead of sub-folders; not used where `labelled` is False.
 
     Returns:
       Sub-folders named like splits (train, val, test) are splits if there is nothing else; else all is "train".
@@ -80,6 +80,7 @@ def list_folder(
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds the images")
+    labels = None if labelled is False else labels
     if labels is None and labelled is not False and (root / "dataset_description.json").is_file():
         raise InputError(
             f"{root}: is a BIDS dataset, whose folders are subjects and no classes; prepare it by 'jaxgan prepare "

@@ -43,6 +43,36 @@ def read_labels(path: Path, column: str | None = None) -> dict[str, str]:
     return found
 
 
+def read_classes(path: Path, column: str | None, labelled: bool | None, group: str) -> dict[str, str] | None:
+    """`{name: class}` as `read_labels`, or None where a table is there for the subjects of its files only.
+
+    Args:
+      path: the table.
+      column: of the classes; None: the second.
+      labelled: False: no classes are wanted.
+      group: what names the subjects, perhaps a column.
+
+    Raises:
+      InputError: a table of which nothing would be used, or whose subjects would pass for classes.
+    """
+    header = read_header(path)
+    if labelled is False:
+        if not group or group not in header:
+            raise InputError(
+                f"labels={path}: no classes are wanted (--unlabelled), and --group names none of its columns"
+                f" ({', '.join(header)}); leave the table out, or name one"
+            )
+        return None
+    if column is None and group and header[1] == group:
+        if len(header) > 2:
+            raise InputError(
+                f"labels={path}: its second column {group!r} is the --group, and no class; name the column of the"
+                " classes by --label_column, or keep to two columns"
+            )
+        return None
+    return read_labels(path, column)
+
+
 def match(paths: Iterable[Path], root: Path, table: dict[str, str]) -> dict[Path, str]:
     """What a table says of each file; "" where it has no row.
 

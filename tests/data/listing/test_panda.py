@@ -82,6 +82,14 @@ def test_another_column_may_be_the_class(folder, tmp_path):
     assert load_record(prepared(folder, tmp_path, "--label_column", "data_provider"))["class_names"] == ["karolinska"]
 
 
+def test_a_table_of_patients_leaves_the_grades(folder, tmp_path):
+    table = tmp_path / "patients.csv"
+    slides = sorted(path.stem for path in folder.rglob("*.tiff") if "mask" not in path.stem)
+    table.write_text("slide,patient\n" + "".join(f"{name},p{i // 2}\n" for i, name in enumerate(slides)))
+    record = load_record(prepared(folder, tmp_path / "data", "--labels", str(table), "--group", "patient"))
+    assert record["class_names"] == ["0", "1", "2", "3"]
+
+
 def test_an_archive_in_a_cloud_has_a_column_too(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxgan.clouds.fetch", lambda address: folder)
     path = prepared("s3://bucket/panda", tmp_path, "--label_column", "data_provider")
