@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import threading
@@ -108,7 +109,8 @@ def list_slides(
 
     with ordered_map(survey, enumerate(paths)) as steps:
         found = list(counted(steps, "finding tissue", len(paths), "slide", progress))
-    chosen = _spread(found, cutting.max_patches)
+    ignored += [(str(path), "no patch with enough tissue") for path, got in zip(paths, found, strict=True) if not got]
+    chosen = _spread(found, cutting.max_patches, cutting.seed)
     if not chosen:
         raise InputError(
             f"{source}: no patch of {cutting.size} pixels holds {cutting.min_tissue:.0%} tissue; lower --min_tissue "
@@ -148,17 +150,30 @@ def _patches(path: Path, cutting: Cutting, label: int | None, rng: np.random.Gen
     return [entries[i] for i in rng.permutation(len(entries))]
 
 
-def _spread(found: list[list[Entry]], limit: int | None) -> list[Entry]:
+def _spread(found: list[list[Entry]], limit: int | None, seed: int) -> list[Entry]:
     """At most `limit` entries, as evenly from all slides as they allow, in the order of slides and places."""
+    turns = _turns(found, seed)
     quotas = [len(entries) for entries in found]
     if limit is not None:
         left, quotas = limit, [0] * len(found)
         while left > 0 and quotas != [len(entries) for entries in found]:
-            for i, entries in enumerate(found):
-                if quotas[i] < len(entries) and left > 0:
+            for i in turns:
+                if quotas[i] < len(found[i]) and left > 0:
                     quotas[i], left = quotas[i] + 1, left - 1
     kept = (entries[:quota] for entries, quota in zip(found, quotas, strict=True))
     return [entry for entries in kept for entry in sorted(entries, key=lambda entry: natural(entry.name))]
+
+
+def _turns(found: list[list[Entry]], seed: int) -> list[int]:
+    """The numbers of the slides that have patches, by chance, but one of each class before the second of any."""
+    before: collections.Counter[int | None] = collections.Counter()
+    turns = []
+    for i in np.random.default_rng(seed).permutation(len(found)).tolist():
+        if found[i]:
+            label = found[i][0].label
+            turns.append((before[label], i))
+            before[label] += 1
+    return [i for _, i in sorted(turns, key=lambda turn: turn[0])]
 
 
 class _SlideStain:

@@ -148,6 +148,24 @@ def test_limit_seed_overlap_and_evenness(tmp_path):
     assert len(names(overlap=0.5)) > 3 * len(names())
 
 
+def test_fewer_patches_than_slides_are_of_every_class_by_seed(tmp_path):
+    pink = np.full((64, 64, 3), (200, 100, 160), np.uint8)
+    for name in ("a/0", "a/1", "a/2", "a/3", "b/0", "b/1"):
+        path = tmp_path / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, pink, tile=(64, 64), photometric="rgb")
+    tifffile.imwrite(tmp_path / "b" / "glass.tif", np.full_like(pink, 250), tile=(64, 64), photometric="rgb")
+
+    def taken(limit, seed):
+        found = list_slides(tmp_path, Cutting(size=64, max_patches=limit, seed=seed), labelled=True)
+        assert found.ignored == ((str(tmp_path / "b" / "glass.tif"), "no patch with enough tissue"),)
+        return [(entry.label, entry.group) for entry in found.splits["train"]]
+
+    assert all({label for label, _ in taken(2, seed)} == {0, 1} for seed in range(4))
+    assert {group for seed in range(9) for _, group in taken(2, seed)} == {group for _, group in taken(6, 0)}
+    assert taken(3, 1) == taken(3, 1)
+
+
 def test_levels_and_microns(tmp_path):
     image, _ = draw()
     path = write(tmp_path / "s.tif", image, mpp=0.5)
