@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tifffile
 
 from jaxgan.data import open as module
 from jaxgan.data.open import identifier, open_dataset
+from jaxgan.data.preparing.prepared import find_prepared
 from jaxgan.errors import InputError
 
 RNG = np.random.default_rng()
@@ -47,6 +49,16 @@ def test_folder_archive_and_prepared_folder(images, archive, tmp_path):
     again = open_dataset(cache, channels=1)
     assert again.shape == (8, 8, 1) and again.size == 9
     np.testing.assert_array_equal(again.load(), open_dataset(archive, channels=1).load())
+
+
+@pytest.mark.parametrize("place", ["..", ".", "x/.."])
+def test_a_prepared_set_is_opened_from_within(archive, monkeypatch, place):
+    open_dataset(archive)
+    (folder,) = find_prepared(archive.with_name("set.npz.jaxgan"))
+    (folder / "x").mkdir()
+    monkeypatch.chdir(folder)
+    assert find_prepared(Path(place)) == [folder]
+    assert open_dataset(place, name="set").size == 9
 
 
 def test_second_time_is_from_the_cache(images, monkeypatch):
