@@ -194,14 +194,19 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
 
 def _near_duplicates(thumbnails: np.ndarray, twins: list[list[int]], sources: list[str], size: int) -> str:
     """Pairs whose thumbnails correlate almost perfectly but that are not equal."""
-    exact = {tuple(sorted((a, b))) for group in twins for a in group for b in group if a < b}
+    # Pairs of twins would be as many as the square of their number: each image has the number of its group instead.
+    group_of = np.arange(size)
+    for group in twins:
+        group_of[group] = group[0]
     count, example = 0, ""
     for start in range(0, len(thumbnails), 1024):
         block = thumbnails[start : start + 1024] @ thumbnails.T
-        for row, column in zip(*np.nonzero(block > _NEAR), strict=True):
-            if start + row < column and (start + row, column) not in exact:
-                count += 1
-                example = example or f", e.g. {sources[start + row]} and {sources[column]}"
+        near = np.triu(block > _NEAR, start + 1)
+        near &= group_of[start : start + len(block), None] != group_of[: len(thumbnails)]
+        count += int(near.sum())
+        if not example and near.any():
+            row, column = np.unravel_index(near.argmax(), near.shape)
+            example = f", e.g. {sources[start + row]} and {sources[column]}"
     scope = "" if size <= len(thumbnails) else f" among the first {len(thumbnails)}"
     return f"near duplicates{scope} (16x16 thumbnails correlate above {_NEAR}): {count} pairs{example}"
 

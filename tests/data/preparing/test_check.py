@@ -1,6 +1,7 @@
 """`check` finds what is planted, and nothing in a sound set."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from jaxgan.data.dataset import from_arrays
 from jaxgan.data.listing.archives import stack_entries
 from jaxgan.data.listing.collection import Collection
-from jaxgan.data.preparing.check import check, write_preview
+from jaxgan.data.preparing.check import _near_duplicates, check, write_preview
 from jaxgan.data.preparing.convert import Conversion
 from jaxgan.data.preparing.prepare import Policy, prepare
 from jaxgan.pictures import grid
@@ -70,6 +71,19 @@ def test_what_is_planted_is_found(tmp_path):
     assert "1 exact duplicates, e.g. train 5" in text and "train 7" in text
     assert "class b has no samples" in text and len(report.problems) == 3
     assert "1 pairs, e.g. train 1" in line(report, "near") and "train 9" in line(report, "near")
+
+
+def test_many_twins_take_no_memory_for_their_pairs():
+    thumbnails = RNG.normal(size=(2000, 4)).astype(np.float32)
+    thumbnails[:] = thumbnails[0] / np.linalg.norm(thumbnails[0])
+    twins, sources = [[*range(1, 1000)], [*range(1001, 2000)]], [str(i) for i in range(2000)]
+    tracemalloc.start()
+    text = _near_duplicates(thumbnails, twins, sources, 2000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All pairs but those within the two groups of 999.
+    assert text.endswith(f"{2000 * 1999 // 2 - 999 * 998} pairs, e.g. 0 and 1")
+    assert peak < 30e6, peak
 
 
 def test_flat_and_clipped_scalings_are_found(tmp_path):
