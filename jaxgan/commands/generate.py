@@ -159,7 +159,7 @@ def _folder(args: Namespace, model: TrainedModel) -> Path:
     elif args.checkpoint.startswith(HUB):  # The folder in the hub's cache is called by a hash.
         folder = Path("generated") / f"{repository(args.checkpoint)[0].partition('/')[2]}-{now}"
     elif model.critic is None or clouds.is_remote(args.checkpoint):  # In a package or a cache nobody looks.
-        folder = Path("generated") / f"{model.run_dir.name}-{now}"
+        folder = Path("generated") / f"{model.run_dir.resolve().name}-{now}"
     else:
         folder = model.run_dir / "generated" / now
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -115,7 +115,7 @@ def load_trained_model(path: str | os.PathLike, step: str | int = "best") -> Tra
         scaling=Scaling.from_dict(record["data"]["scaling"]),
         class_names=class_names if config.critic.conditioning != "none" else (),
         step=number,
-        name=run_dir.name,
+        name=run_dir.resolve().name,  # That of "." is empty.
         run_dir=run_dir,
         data_fingerprint=record["data"]["fingerprint"],
         affine=None if affine is None else np.asarray(affine),

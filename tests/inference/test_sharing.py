@@ -74,6 +74,15 @@ def test_without_output_dir_the_files_lie_in_the_current_folder(exported, tmp_pa
     assert np.load(made, allow_pickle=False).shape == (1, 8, 8, 8, 1)
 
 
+def test_a_folder_given_as_the_current_one_has_its_name(run, exported, tmp_path, monkeypatch):
+    flags = ["--num_samples", "1", "--formats", "npy"]
+    monkeypatch.chdir(run)
+    assert load_trained_model(".").name == load_trained_model("checkpoints/1").name == "hippocampi"
+    monkeypatch.chdir(shutil.copytree(exported, tmp_path / "generator"))
+    assert generate.main(["--checkpoint", ".", *flags]) == 0
+    assert len(list(Path("generated").glob("generator-*/samples.npy"))) == 1
+
+
 def test_what_an_export_cannot_do_is_one_line(exported):
     model = load_trained_model(exported, "1")
     with pytest.raises(InputError, match="of step 1 alone"):
