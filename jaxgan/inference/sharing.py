@@ -96,8 +96,11 @@ def _front_matter(model: TrainedModel, about: About) -> str:
 
 
 def _evaluated(model: TrainedModel) -> dict[str, float]:
-    """The metrics of the newest evaluation of this step in the run's folder, of latents that were not cut off."""
-    for record in read_evaluations(model.run_dir):
+    """Metrics of this step in the run's folder, of latents that were not cut off: each as it was evaluated last."""
+    found: dict[str, float] = {}
+    for record in read_evaluations(model.run_dir):  # The newest may hold a few metrics only.
         if record.get("step") == model.step and record.get("truncation") is None:
-            return {name: m["value"] for name, m in record["metrics"].items() if m["value"] is not None}
-    return {}
+            for name, metric in record["metrics"].items():
+                if metric["value"] is not None:
+                    found.setdefault(name, metric["value"])
+    return found

@@ -238,13 +238,14 @@ def test_a_folder_is_not_made_public(run, tmp_path, capsys):
 def test_the_folder_of_a_shared_model(run, tmp_path):
     (run / "evaluation").mkdir()
     # The clock in the files' names stood elsewhere: what was made last counts.
-    for name, made, fid, other in (
-        ("010000", "00:30:00+00:00", 12.5, {}),
-        ("020000", "02:00:00+02:00", 99.0, {}),
-        ("030000", "03:00:00+00:00", 9.5, {"truncation": 0.3}),
-        ("040000", "04:00:00+00:00", 8.5, {"step": 2}),
+    for name, made, values, other in (
+        ("010000", "00:30:00+00:00", {"fid": 12.5, "inception_score": 1.0}, {}),
+        ("020000", "02:00:00+02:00", {"fid": 99.0, "inception_score": 2.5}, {}),
+        ("025000", "02:30:00+00:00", {"swd": 3.0, "fid": None}, {}),
+        ("030000", "03:00:00+00:00", {"fid": 9.5}, {"truncation": 0.3}),
+        ("040000", "04:00:00+00:00", {"fid": 8.5}, {"step": 2}),
     ):
-        metrics = {name: {"value": value, "protocol": {}} for name, value in (("fid", fid), ("swd", 3.0))}
+        metrics = {name: {"value": value, "protocol": {}} for name, value in values.items()}
         record = {"metrics": metrics, "step": 1, "created": f"2026-01-01T{made}", **other}
         (run / "evaluation" / f"step_1-20260101-{name}.json").write_text(json.dumps(record))
     card = "# Model card\n\n## Model\n\n- Checkpoint: /home/me/secret, step 1\n\n## Limits\n\n- Few samples\n"
@@ -264,7 +265,7 @@ def test_the_folder_of_a_shared_model(run, tmp_path):
     assert name == "hippocampi" and entry.keys() == {"execution", "selection", "description"}
     selection = entry["selection"]
     assert (selection["depth"], selection["height"], selection["width"]) == (8, 8, 8)
-    assert selection["performance"]["FID"] == 12.5 and selection["performance"]["IS"] is None
+    assert selection["performance"]["FID"] == 12.5 and selection["performance"]["IS"] == 1.0
     assert selection["modality"] == ["MRI", "T1w"] and selection["license"] == "cc-by-4.0"
     _check_that_medigan_can_run_it(entry["execution"], folder, tmp_path)
 
