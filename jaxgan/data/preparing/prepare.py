@@ -66,6 +66,10 @@ class Policy:
         # Before anything is decoded: what follows may take hours.
         if self.scaling == "fixed" and (self.low is None or self.high is None):
             raise InputError("scaling='fixed': needs the values that become -1 and +1: give --low and --high")
+        if (self.low is None) != (self.high is None):
+            raise InputError(f"low={self.low}, high={self.high}: give both ends, --low and --high, or none")
+        if self.low is not None and self.scaling not in (None, "fixed"):
+            raise InputError(f"low={self.low}: goes with scaling fixed, not {self.scaling}: leave --low and --high out")
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise InputError(f"low={self.low}: must be below high={self.high}")
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:

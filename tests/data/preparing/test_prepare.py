@@ -205,6 +205,19 @@ def test_volumes_keep_a_common_affine(tmp_path):
     assert dataset.spacing == (4.0, 4.0, 4.0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"low": 0.0}, "low=0.0, high=None: give both ends"),
+        ({"high": 9.0}, "low=None, high=9.0: give both ends"),
+        ({"scaling": "minmax", "low": 0.0, "high": 9.0}, "low=0.0: goes with scaling fixed, not minmax"),
+    ],
+)
+def test_a_range_that_does_not_fit_the_scaling_is_said_at_once(fields, said):
+    with pytest.raises(InputError, match=said):
+        Policy(**fields)
+
+
 def test_a_constant_set_and_a_bad_name_are_said(tmp_path):
     source = folder_of(tmp_path / "in", np.full((3, 8, 8), 5, np.uint16))
     with pytest.raises(InputError, match="constant"):
