@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxgan.errors import InputError
+from jaxgan.inference.exported import WEIGHTS, is_export
 from jaxgan.inference.locations import locate
 from jaxgan.inference.trained_model import TrainedModel, generate_samples, load_trained_model, sample_labels
 from jaxgan.runs.checkpoint_folder import saved_steps, split_path
@@ -76,13 +77,16 @@ def layer(
 
 
 def _load(source: str, step: str) -> TrainedModel:
-    """The model last asked for stays, as whoever looks asks for many seeds of one, until its run saves another step."""
+    """The model last asked for stays, as whoever looks asks for many seeds of one, until another is written there."""
     folder = locate(source)
-    return _kept(folder, step, tuple(saved_steps(split_path(folder)[0])))
+    if not is_export(folder):
+        return _kept(folder, step, tuple(saved_steps(split_path(folder)[0])))
+    file = (folder / WEIGHTS).stat()
+    return _kept(folder, step, (file.st_mtime_ns, file.st_ino, file.st_size))
 
 
 @functools.lru_cache(1)
-def _kept(folder: Path, step: str, _saved: tuple[int, ...]) -> TrainedModel:
+def _kept(folder: Path, step: str, _written: tuple[int, ...]) -> TrainedModel:
     return load_trained_model(folder, step)
 
 

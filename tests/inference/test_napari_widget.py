@@ -10,7 +10,9 @@ import yaml
 
 import jaxgan
 from jaxgan.errors import InputError
+from jaxgan.files import atomic_files
 from jaxgan.inference import napari_widget
+from jaxgan.inference.exported import WEIGHTS
 from jaxgan.inference.napari_widget import layer
 
 ROOT = Path(jaxgan.__file__).parent
@@ -42,6 +44,15 @@ def test_a_model_is_read_again_once_its_run_has_saved_another_step(tmp_path, mon
     for saved, expected in ((1, 1), (1, 1), (2, 2), (2, 2)):
         (tmp_path / "checkpoints" / str(saved)).mkdir(parents=True, exist_ok=True)
         assert napari_widget._load(str(tmp_path), "latest") == expected
+
+
+def test_an_export_is_read_again_once_it_is_overwritten(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(napari_widget, "load_trained_model", lambda folder, step: read.append(step) or len(read))
+    for expected in (1, 2):
+        with atomic_files([tmp_path / WEIGHTS], overwrite=True) as (path,):
+            path.write_bytes(b"as long as before")
+        assert [napari_widget._load(str(tmp_path), "best") for _ in range(2)] == [expected] * 2
 
 
 @pytest.mark.extras
