@@ -10,6 +10,7 @@ import resource
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -54,6 +55,8 @@ def run(main: Callable[[], int | None]) -> None:
     # Orbax reports every phase of every save, and tifffile logs what it also raises: one line of ours is enough.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    # One line each, as errors are; where in our code a warning arose is no help to the user.
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     hook, unraisable, uncaught = threading.excepthook, sys.unraisablehook, sys.excepthook
     threading.excepthook = partial(_hide_storage_errors, hook)
     sys.unraisablehook = lambda caught: None if _is_aftermath(caught.exc_value) else unraisable(caught)

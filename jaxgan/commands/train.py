@@ -12,8 +12,6 @@ command goes on).
 from __future__ import annotations
 
 import os
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         parallel.initialize()
     config = override(presets.load_config(args.config), overrides, own.flags())
-    # One line each, as errors are; where in our code a warning arose is no help to the user.
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    if args.target and not args.dry_run:
+    if args.target is not None and not args.dry_run:
         raise InputError(f"--target {args.target} only describes a run: give --dry_run with it")
     if args.augment_preview and args.dry_run:
         raise InputError(f"--augment_preview {args.augment_preview} is not drawn by a --dry_run: leave one out")

@@ -34,6 +34,7 @@ from jaxgan.runs.trackers import check_trackers, open_trackers
 from jaxgan.training.call_length import CallLength
 from jaxgan.training.calls import Call, Calls
 from jaxgan.training.health import STOP, WARN, Verdict
+from jaxgan.training.machine import warn_of_the_machine
 from jaxgan.training.origin import write_origin
 from jaxgan.training.preflight import check_fit
 from jaxgan.training.recorder import RunRecorder
@@ -116,6 +117,7 @@ def _train_on(
 ) -> None:
     """Trains in the folder, which nobody else may use meanwhile."""
     evaluator = check_fit(config, dataset, preset)
+    warn_of_the_machine(config.train.precision)
     parallel.agree("data", describe_data(dataset))
     with _locked(run_dir) as check_held:
         run = plan_run(config, run_dir, dataset, evaluator, resume)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from pathlib import Path
 
-import jax
 import numpy as np
 
 from jaxgan import parallel
@@ -30,14 +27,13 @@ _DARK, _DARKER = 0.4, 0.1
 _LOOKED_AT, _VALUES = 32, 100_000
 
 
-def check_fit(config: Config, dataset: Dataset, preset: str = "", here: bool = True) -> Evaluator | None:
+def check_fit(config: Config, dataset: Dataset, preset: str = "") -> Evaluator | None:
     """Everything that can be known to be wrong before hours are spent; returns the evaluator, if one is wanted.
 
     Args:
       config: what to train.
       dataset: the reals.
       preset: what `config` was before settings were changed, by name or file: says how long a run is meant to be.
-      here: whether this machine is to train it.
     """
     settings = config.train
     for _, batch_size in Timetable.of(config).layouts:
@@ -77,7 +73,7 @@ def check_fit(config: Config, dataset: Dataset, preset: str = "", here: bool = T
             f"config.train.best_direction={settings.best_direction!r}: of {settings.best_metric} the"
             f" {'highest' if direction == 'max' else 'lowest'} is best: set it to {direction}"
         )
-    for warning in (*config.warnings(), *_doubts(config, dataset, preset), *(_of_the_machine(config) if here else ())):
+    for warning in (*config.warnings(), *_doubts(config, dataset, preset)):
         warnings.warn(warning, stacklevel=3)
     return evaluator
 
@@ -189,18 +185,6 @@ def _of_the_values(config: Config, dataset: Dataset) -> list[str]:
     if most <= _DARKER:
         found += ", and scaling=percentile leaves out the few bright pixels if they mean nothing"
     return [found]
-
-
-def _of_the_machine(config: Config, cpu: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """Whether it multiplies what the config asks for; `cpu` is where Linux says what a CPU can do."""
-    if config.train.precision != "bfloat16" or jax.default_backend() != "cpu" or not cpu.exists():
-        return []
-    if re.search(r"\b(avx512_bf16|amx_bf16|bf16|svebf16)\b", cpu.read_text()):
-        return []
-    return [
-        "config.train.precision=bfloat16: this CPU has no instructions for it, so products are rounded as asked and"
-        " computed in float32, which saves no time: set float32"
-    ]
 
 
 def _shown(config: Config, dataset: Dataset) -> int:

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 
-from jaxgan.commands import dry_run
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config
 from jaxgan.data.dataset import from_arrays
@@ -14,7 +13,7 @@ from jaxgan.data.open import open_data
 from jaxgan.data.scaling import Scaling
 from jaxgan.errors import InputError
 from jaxgan.training import preflight
-from jaxgan.training.preflight import _of_the_machine, check_fit
+from jaxgan.training.preflight import check_fit
 from tests.training.test_loop import make_config
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype(np.uint8)
@@ -98,39 +97,6 @@ def test_what_is_looked_at_is_bounded(recwarn, monkeypatch):
     dataset = dataclasses.replace(dataset, read=lambda numbers: asked.append(-len(numbers)) or read(numbers))
     assert not [line for line in warned(UNLABELLED, dataset, recwarn) if "darkest" in line]
     assert asked == [-1] * 32 + [32 * 7]
-
-
-def test_another_machine_is_not_judged_by_this_one(monkeypatch, tmp_path):
-    monkeypatch.setattr(preflight, "_of_the_machine", lambda _: ["no instructions"])
-    dataset = from_arrays("noise", IMAGES)
-    with pytest.warns(UserWarning, match="no instructions"):
-        check_fit(UNLABELLED, dataset)
-    np.savez(tmp_path / "set.npz", train_images=IMAGES)
-    monkeypatch.setattr(dry_run, "compile_for", lambda *_: pytest.fail("it was judged before"))
-    with warnings.catch_warnings(), pytest.raises(pytest.fail.Exception):
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", "no instructions")
-        dry_run.describe(UNLABELLED, tmp_path / "set.npz", target="h100")
-
-
-@pytest.mark.parametrize(
-    ("flags", "doubted"),
-    [
-        ("flags\t\t: fpu avx512f avx512_vnni", True),
-        ("flags\t\t: fpu avx512_bf16 avx512_vnni", False),
-        ("flags\t\t: amx_tile amx_bf16", False),
-        ("Features\t: fp asimd bf16", False),
-    ],
-)
-def test_a_cpu_that_cannot_multiply_bfloat16_is_named(flags, doubted, tmp_path):
-    cpu = tmp_path / "cpuinfo"
-    cpu.write_text(f"processor\t: 0\n{flags}\n")
-    config = make_config()
-    assert not _of_the_machine(config, cpu)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, precision="bfloat16"))
-    said = _of_the_machine(config, cpu)
-    assert bool(said) == doubted and all("no instructions for it" in line for line in said)
-    assert not _of_the_machine(config, tmp_path / "elsewhere"), "what cannot be known is not doubted"
 
 
 def test_full_classes_are_no_matter(recwarn):
