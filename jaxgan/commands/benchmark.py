@@ -35,6 +35,7 @@ from jaxgan.config.schema import Config
 from jaxgan.errors import InputError, way_out
 from jaxgan.models import PRECISIONS
 from jaxgan.training.call_length import CallLength
+from jaxgan.training.machine import warn_of_the_machine
 
 COMPARISONS = ("plain", *MODES, "noinput")
 _ROUNDS = 5
@@ -86,13 +87,13 @@ def benchmark(args: Namespace) -> dict[str, Any]:
     Raises:
       InputError: no such preset, precision, comparison or number of devices, PyTorch missing, or a file in the way.
     """
-    if args.target:
+    if args.target is not None:
         stay_on_host()
     presets = _presets(args.config)
     precisions = _choices("--precision", args.precision, PRECISIONS)
     compare = _choices("--compare", args.compare, COMPARISONS) if args.compare else []
     counts = _devices(args.devices)
-    if args.target and (counts != [1] or set(compare) - {"plain"}):
+    if args.target is not None and (counts != [1] or set(compare) - {"plain"}):
         raise InputError("--target takes --compare plain alone, and no --devices: h100:8 names eight of them")
     if alone := ", ".join(other for other in compare if other != "noinput" and 1 not in counts):
         raise InputError(f"--compare {alone} is timed on one device, not with --devices {args.devices}: give 1 with it")
@@ -108,23 +109,20 @@ def benchmark(args: Namespace) -> dict[str, Any]:
         if all(reasons.values()):
             raise InputError(next(iter(reasons.values())))
 
-    if args.target:
+    if args.target is not None:
         target = find_target(args.target)
         report: dict[str, Any] = {"target": target.name, "versions": _versions([]), "rows": [], "failed": []}
         kept = partial(_keep, report, output)
         fill_table(report, kept, target, presets, precisions, args.batch_size, "plain" in compare)
         return report
     for name, preset in presets.items():
-        interval = preset.objective.resolved().penalty_interval
-        if interval > 1:
-            raise InputError(
-                f"--config {name}: has a penalty at every {interval}th critic update, so that one iteration is not like"
-                " another: give a preset with config.objective.penalty_interval 1"
-            )
+        _check_timed(name, preset)
     peaks = {precision: matrix_peak(precision) for precision in precisions}
     report = {"device": _device(), "versions": _versions(compare), "peak_flops": peaks, "rows": []}
     print(f"{report['device']}; " + ", ".join(f"{k} {v}" for k, v in report["versions"].items()))
     print("matrix peak: " + ", ".join(f"{k} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()))
+    for precision in precisions:
+        warn_of_the_machine(precision)
     print(_HEADER)
     for name, preset in presets.items():
         for precision in precisions:
@@ -138,6 +136,20 @@ def benchmark(args: Namespace) -> dict[str, Any]:
                 print(_line(row), flush=True)
                 _keep(report, output)
     return report
+
+
+def _check_timed(name: str, preset: Config) -> None:
+    interval = preset.objective.resolved().penalty_interval
+    if interval > 1:
+        raise InputError(
+            f"--config {name}: has a penalty at every {interval}th critic update, so that one iteration is not like"
+            " another: give a preset with config.objective.penalty_interval 1"
+        )
+    if preset.objective.perceptual_weight:
+        raise InputError(
+            f"--config {name}: has a perceptual loss, which is not timed here: give a preset with"
+            " config.objective.perceptual_weight 0"
+        )
 
 
 def _keep(report: dict[str, Any], output: Path | None) -> None:

@@ -21,6 +21,7 @@ from jaxgan.gan.state import layer_table
 from jaxgan.gan.step import train_many
 from jaxgan.models import build_critic, build_generator
 from jaxgan.training.call_length import CallLength
+from jaxgan.training.machine import warn_of_the_machine
 
 
 def describe(
@@ -41,9 +42,11 @@ def describe(
     Raises:
       InputError: the data or the batch size do not fit, or there is no such target.
     """
-    goal = find_target(target) if target else None
+    goal = find_target(target) if target is not None else None
     if goal:
         stay_on_host()
+    else:
+        warn_of_the_machine(config.train.precision)
     for _, batch_size in Timetable.of(config).layouts:
         devices = goal.count if goal else None
         parallel.check_batch_size(batch_size, config.train.accumulate, devices, config.critic.minibatch_std)
@@ -53,7 +56,7 @@ def describe(
         from jaxgan.training.preflight import check_fit
 
         dataset = open_data(config, data_dir)
-        check_fit(config, dataset, preset, here=goal is None)
+        check_fit(config, dataset, preset)
         num_classes = dataset.num_classes
         size = dataset.nbytes / 2**20
         shape, dtype = list(dataset.shape), dataset.scaling.dtype
@@ -68,6 +71,8 @@ def describe(
         width = max(len(row[0]) for row in rows)
         lines += [f"  {path:<{width}}  {shape:<22} {parameters:>12,}" for path, shape, parameters in rows]
     largest = in_last_stage(config)
+    if goal and (interval := config.objective.resolved().penalty_interval) > 1:
+        lines.append(f"\nwhat follows is of updates whose penalty is due, as it is at every {interval}th")
     lines += ["", *(report(compile_for(goal, largest, num_classes)) if goal else [_memory(largest, num_classes)])]
     return "\n".join([*lines, _memory_of_reals(largest, dataset, goal)])
 

@@ -106,6 +106,13 @@ def test_presets_whose_iterations_differ_are_refused():
         run.benchmark(arguments("panda256:small_r1"))
 
 
+def test_a_loss_that_is_not_timed_is_refused(monkeypatch):
+    changed = Config.from_dict({**TINY, "objective": {**TINY.get("objective", {}), "perceptual_weight": 1.0}})
+    monkeypatch.setattr(run, "load_config", lambda _: changed)
+    with pytest.raises(InputError, match="mnist: has a perceptual loss"):
+        run.benchmark(arguments("mnist"))
+
+
 def test_a_run_changes_the_state_and_counts_its_iterations():
     ours = workload.Workload(Config.from_dict(TINY), 1, 3)
     before = jax.tree.map(np.asarray, ours._state)

@@ -43,6 +43,15 @@ def test_memory_is_asked_of_code_that_is_made_quickly(monkeypatch):
     assert options == [({"xla_backend_optimization_level": "0"},)]
 
 
+def test_a_penalty_that_is_seldom_due_is_said_to_be_counted(monkeypatch):
+    monkeypatch.setattr(dry_run, "compile_for", lambda *_: None)
+    monkeypatch.setattr(dry_run, "report", lambda _: ["work of one iteration"])
+    lines = describe(game(penalty="gp", penalty_interval=4), target="h100").splitlines()
+    before = lines[lines.index("work of one iteration") - 2]
+    assert before == "what follows is of updates whose penalty is due, as it is at every 4th"
+    assert not [line for line in describe(game(penalty="gp"), target="h100").splitlines() if "is due" in line]
+
+
 def test_what_reals_add_is_said_of_a_set_and_of_none(tmp_path, monkeypatch):
     """16-bit samples: 40 of them held whole or in parts of four devices, or sent by two calls of 8 iterations."""
     monkeypatch.setattr(dry_run, "_memory", lambda *_: "")
