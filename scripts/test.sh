@@ -26,6 +26,7 @@ if [ "${1:-}" = --accelerators ]; then
     shift
     marks=accelerator_compile
     extras=test,target-gpu,target-tpu
+    export JAXGAN_NO_SKIPS=1
 fi
 if [ "${1:-}" = --extras ]; then
     shift

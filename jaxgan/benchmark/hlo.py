@@ -153,7 +153,8 @@ def estimated_cycles(text: str) -> dict[str, int]:
     cycles: defaultdict[str, int] = defaultdict(int)
     for _, _, line, times, _ in instructions(text):
         if expected := re.search(r'"estimated_cycles":"(\d+)"', line):
-            # A layer made in another method than `__call__` stands behind its name: "Critic/Critic.scores/score".
-            scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(?:\1\.\w+\)*/)*(\w+)', line)
+            # A layer made in another method than `__call__` stands behind its name: "Critic/Critic.scores/score". What
+            # lies between layers has a name of its own: "Critic/jit(leaky_relu)/mul".
+            scope = re.search(r'op_name="[^"]*?(Generator|Critic)\)*/(?:\1\.\w+\)*/)*(?:jit\()?(\w+)', line)
             cycles[f"{scope[1]}/{scope[2]}" if scope else "other"] += times * int(expected[1])
     return dict(sorted(cycles.items(), key=lambda item: -item[1]))

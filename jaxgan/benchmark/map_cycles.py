@@ -2,6 +2,7 @@
 
     python -m jaxgan.benchmark.map_cycles configs/panda256.py --target v5e:1x1 [--batch_size N] [--network generator]
     python -m jaxgan.benchmark.map_cycles configs/panda256.py --target v5e:1x1 [--batch_size N] --whole
+    python -m jaxgan.benchmark.map_cycles configs/cell256.py:small --whole --config.data.size=128
 
 Thousands of cycles of C, Cx and Cw for the layers that fold (`jaxgan.ops.folding`), or, `--whole`, of one iteration of
 the preset; products in bfloat16: an estimate that ranks, not a time. Needs no TPU, but its compiler (extra
@@ -24,6 +25,7 @@ from jaxgan.benchmark.targets import Target, find_target, stay_on_host
 from jaxgan.benchmark.workload import num_classes
 from jaxgan.commands import cli, flags
 from jaxgan.config import Config
+from jaxgan.config.overrides import override
 from jaxgan.config.presets import load_config
 from jaxgan.config.timetable import in_last_stage
 from jaxgan.errors import InputError
@@ -90,12 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.map_cycles", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
     parser.add_argument("--target", default="v5e:1x1", help="default: v5e:1x1")
-    parser.add_argument("--batch_size", type=int, help="default: the preset's")
+    parser.add_argument("--batch_size", type=flags.whole(1, 100_000), help="default: the preset's")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
     what.add_argument("--whole", action="store_true", help="a whole iteration, not layer by layer")
-    args = parser.parse_args(arguments)
-    config, target = load_config(args.config), find_target(args.target)
+    args, overrides = parser.parse_known_args(arguments)
+    config = override(load_config(args.config), overrides, parser.flags())
+    target = find_target(args.target)
     if target.chip.platform != "tpu":
         raise InputError(f"--target {args.target}: columns are folded on TPUs alone: give e.g. v5e:1x1")
     if args.whole:

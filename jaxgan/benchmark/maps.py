@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the lines of each layer."""
     parser = flags.ArgumentParser(prog="python -m jaxgan.benchmark.maps", description=__doc__)
     parser.add_argument("config", metavar="PRESET", help="preset file[:variant]")
-    parser.add_argument("--batch_size", type=int, help="default: the preset's")
+    parser.add_argument("--batch_size", type=flags.whole(1, 100_000), help="default: the preset's")
     parser.add_argument("--network", choices=("critic", "generator"), default="critic", help="default: critic")
     args = parser.parse_args(arguments)
     config = load_config(args.config)

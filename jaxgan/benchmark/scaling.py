@@ -3,9 +3,9 @@
     python -m jaxgan.benchmark.scaling --target h100 [--config PRESET] [--precision bfloat16] [--reduce_dtype bfloat16]
 
 Every device keeps a preset's whole batch, however many there are. Messages are counted in the traced program, with its
-loops; `tests/benchmark/test_targets.py` finds the same in compiled ones. No line of the table is a measured time:
-computing takes its roofline bound, the links what their makers say, and nothing overlaps, so the efficiencies are lower
-bounds as far as computing goes.
+loops; XLA sends the same bytes in at most as many messages (`tests/benchmark/test_targets.py`). No line of the table is
+a measured time: computing takes its roofline bound, the links what their makers say, and nothing overlaps, so the
+efficiencies are lower bounds as far as computing goes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from jaxgan import parallel
+from jaxgan.benchmark.compiled import shapes_of
 from jaxgan.benchmark.products import products, roofline_seconds
 from jaxgan.benchmark.targets import CHIPS, stay_on_host
 from jaxgan.benchmark.workload import ALL, num_classes, with_options
 from jaxgan.commands import cli, flags
 from jaxgan.config import Config
 from jaxgan.config.presets import load_config, title
-from jaxgan.gan.build import build_gan
-from jaxgan.gan.game import GAN
 from jaxgan.gan.step import train_step
 
 
@@ -67,14 +66,7 @@ def trace(config: Config, platform: str) -> core.Jaxpr:
       config: what to run.
       platform: "gpu" or "tpu".
     """
-    gan: GAN  # set by build
-
-    def build() -> Any:
-        nonlocal gan
-        gan, state = build_gan(config, num_classes(config), axis_name=parallel.AXIS, platform=platform)
-        return state
-
-    state = jax.eval_shape(build)
+    gan, state = shapes_of(config, num_classes(config), platform)
     shape = (config.objective.resolved().n_critic, config.train.batch_size)
     reals = jax.ShapeDtypeStruct((*shape, *config.data.shape), jnp.float32), jax.ShapeDtypeStruct(shape, jnp.int32)
 

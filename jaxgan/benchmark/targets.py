@@ -21,7 +21,8 @@ class Chip:
     Attributes:
       platform: "gpu" or "tpu", as JAX calls it.
       memory: bytes.
-      usable: the share of them that a program gets (JAX keeps a quarter of a GPU's for libraries).
+      usable: the share of them that a program gets (JAX keeps a quarter of a GPU's for libraries; of a TPU's, what
+        its compiler says when it refuses a larger one).
       peak: operations a second of dense matrix products by precision. float32 runs as JAX runs it by default: rounded
         to TF32 on a GPU, to bfloat16 on a TPU.
       bandwidth: bytes a second to and from memory.
@@ -39,10 +40,10 @@ class Chip:
 CHIPS = {
     "a100": Chip("gpu", 85100068864, 0.75, {"float32": 156e12, "bfloat16": 312e12}, 2.039e12),
     "h100": Chip("gpu", 84942979072, 0.75, {"float32": 495e12, "bfloat16": 989e12}, 3.352e12),
-    "v4": Chip("tpu", 32 * 2**30, 1.0, {"float32": 275e12, "bfloat16": 275e12}, 1.228e12, ("v4", 3)),
-    "v5e": Chip("tpu", 16 * 2**30, 1.0, {"float32": 197e12, "bfloat16": 197e12}, 0.819e12, ("v5e", 2)),
-    "v5p": Chip("tpu", 95 * 2**30, 1.0, {"float32": 459e12, "bfloat16": 459e12}, 2.765e12, ("v5", 3)),
-    "v6e": Chip("tpu", 32 * 2**30, 1.0, {"float32": 918e12, "bfloat16": 918e12}, 1.640e12, ("v6e", 2)),
+    "v4": Chip("tpu", 32 * 2**30, 30.75 / 32, {"float32": 275e12, "bfloat16": 275e12}, 1.228e12, ("v4", 3)),
+    "v5e": Chip("tpu", 16 * 2**30, 15.75 / 16, {"float32": 197e12, "bfloat16": 197e12}, 0.819e12, ("v5e", 2)),
+    "v5p": Chip("tpu", 95 * 2**30, 95.74 / 95, {"float32": 459e12, "bfloat16": 459e12}, 2.765e12, ("v5", 3)),
+    "v6e": Chip("tpu", 32 * 2**30, 31.25 / 32, {"float32": 918e12, "bfloat16": 918e12}, 1.640e12, ("v6e", 2)),
 }
 # Cores of these are compiled for as one device a chip.
 _MEGACORE = ("v4", "v5p")
@@ -87,6 +88,9 @@ class Target:
             # libtpu asks the network of Google Cloud for what machine this is, and refuses a second user, unless told.
             os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
             os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+            # And complains of what it did not hear then. Of any target: what is compiled for stands below.
+            os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+            os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
             kind, rank = self.chip.topology
             hosts = tuple(min(n, limit) for n, limit in zip(self.grid, (2, 4) if rank == 2 else (2, 2, 1), strict=True))
             return topologies.get_topology_desc(
@@ -114,7 +118,7 @@ def find_target(name: str) -> Target:
     chip = CHIPS[kind]
     rank = chip.topology[1] if chip.platform == "tpu" else 1
     sides = grid.split("x") if grid else ["1"] if chip.platform == "gpu" else []
-    if len(sides) != rank or not all(side.isdigit() and int(side) > 0 for side in sides):
+    if len(sides) != rank or not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
         example = kind + ":" + ("8" if chip.platform == "gpu" else "x".join("221"[:rank]))
         raise InputError(f"--target {name} is not valid: give the devices as in {example}")
     return Target(name, chip, tuple(map(int, sides)))

@@ -45,7 +45,7 @@ ENTRY %main (p: f32[4]) -> f32[4] {
   %r = (f32[4]{0}, bf16[3,2]{1,0}) all-reduce(%p, %q), to_apply=%add
   %s = f32[4]{0} all-reduce-start(%p), to_apply=%add
   %u = f32[4]{0} copy(%p)
-  %v = f32[4]{0} fusion(%u), calls=%inside, backend_config={"estimated_cycles":"0"}
+  %v = f32[4]{0} fusion(%u), calls=%inside, metadata={op_name="jvp(Critic)/jit(leaky_relu)/mul"}, backend_config={"estimated_cycles":"2"}
   %d = f32[4]{0} all-reduce-done(%s)
   %s.1 = f32[2]{0} all-reduce-start(%d), to_apply=%add
   %e.0 = f32[4]{0} copy(%d)
@@ -60,7 +60,7 @@ def test_a_program_is_read_with_its_loops(says_how_often):
     """XLA:GPU notes how often a loop runs; XLA:TPU leaves it to the loop's condition."""
     program = PROGRAM if says_how_often else PROGRAM.replace("known_trip_count", "something_else")
     assert hlo.cudnn_calls(program) == {("convForward", "bf16", "strided"): 5, ("convForward", "bf16", "dilated"): 5}
-    assert hlo.estimated_cycles(program) == {"Critic/down0": 150, "other": 7}
+    assert hlo.estimated_cycles(program) == {"Critic/down0": 150, "other": 7, "Critic/leaky_relu": 2}
     assert hlo.looped_copies(program) == {"bf16[4,4,1,8]": 5}
 
 
@@ -93,7 +93,7 @@ def test_a_report_says_what_the_program_holds():
     ):
         assert line in lines, lines
     lines = "\n".join(report(compiled("v5e:2x2")))
-    assert "by layer (a ranking, not times):\n           150   96%  Critic/down0\n             7    4%  other" in lines
+    assert "by layer (a ranking, not times):\n           150   94%  Critic/down0\n             7    4%  other" in lines
     assert "cuDNN" not in lines
     assert report(compiled("h100", text="ENTRY %main (p: f32[4]) -> f32[4] {\n}"))[-1].endswith("iteration: none")
 
@@ -111,7 +111,7 @@ def test_a_report_says_whether_it_fits():
 
 def test_an_estimated_batch_is_one_that_the_config_takes_and_the_compiler_did_not_refuse():
     free = compiled("v5e:2x2", state_bytes=0, memory_bytes=2**30, temporary_bytes=2**29, unit=24)
-    assert free._replace(unit=1).largest_batch == 128 and free.largest_batch == 5 * 24
+    assert free._replace(unit=1).largest_batch == 4 * 31 and free.largest_batch == 5 * 24
     assert free._replace(refused={96: "Used 17G of 15.75G"}).largest_batch == 3 * 24
     on_chip = free._replace(temporary_bytes=2**20)
     assert on_chip.largest_batch is None and "it): not from this one" in "\n".join(report(on_chip))

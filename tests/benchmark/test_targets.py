@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import re
 from collections import Counter
 from functools import partial
 
@@ -186,6 +187,9 @@ def test_every_map_is_the_call_of_cudnn_made_for_it(chip, rank, precision):
     calls, wanted = hlo.cudnn_calls(compiled.text), forms(compiled.products)
     assert {call.dtype for call in calls} == {"bf16" if precision == "bfloat16" else "f32"}
     assert {call.window for call in calls} == {"strided"}
+    # Images keep their channels last; volumes XLA lays out with channels first, whatever the program says.
+    layouts = re.findall(r"dim_labels=(\w+?)_\w+->(\w+)", compiled.text)
+    assert {side for layout in layouts for side in layout} == {"b01f" if rank == 2 else "bf012"}
     kinds = Counter()
     for call, count in calls.items():
         kinds[call.kind.replace("BiasActivation", "")] += count
