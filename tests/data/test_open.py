@@ -61,6 +61,13 @@ def test_a_prepared_set_is_opened_from_within(archive, monkeypatch, place):
     assert open_dataset(place, name="set").size == 9
 
 
+def test_a_link_to_a_prepared_set_keeps_its_name(archive, tmp_path):
+    open_dataset(archive)
+    (folder,) = find_prepared(archive.with_name("set.npz.jaxgan"))
+    (tmp_path / "linked").symlink_to(folder.parents[1])
+    assert find_prepared(tmp_path / "linked")[0].parents[1].name == "linked"
+
+
 def test_second_time_is_from_the_cache(images, monkeypatch):
     first = open_dataset(images)
 

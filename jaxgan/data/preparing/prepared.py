@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from jaxgan.errors import InputError
 
 def find_prepared(folder: Path) -> list[Path]:
     """The prepared datasets at or below `folder`, which may be any of DIR, DIR/NAME, DIR/NAME/CONFIG, .../VERSION."""
-    # The name of a set is that of a folder above it, which "." and ".." do not say.
-    folder = folder.resolve()
+    # The name of a set is that of a folder above it, which "." and ".." do not say; a link keeps its own.
+    folder = Path(os.path.abspath(folder))
     for depth in ("", "*/", "*/*/", "*/*/*/"):
         found = sorted(path.parent for path in folder.glob(f"{depth}{RECORD_FILE}"))
         # A run that was killed may have left its temporary folder.
