@@ -41,7 +41,8 @@ def command(child, folder):
         folder,
     ]
     code = (
-        "import sys; from jaxgan.commands import cli, launch; from jaxgan.processes import ending;"
+        "import signal, sys; from jaxgan.commands import cli, launch; from jaxgan.processes import ending;"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # The tests themselves may run under nohup.
         "ending.PATIENCE = launch.AT_ONCE = 0.3;"
         f"cli.run(lambda: launch.launch({list(map(str, work))}, 2))"
     )
