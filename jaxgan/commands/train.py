@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from jaxgan.commands.compilation_cache import use_compilation_cache
     from jaxgan.runs import folder as run_folder
 
-    use_compilation_cache()
+    if args.target is None:  # Programs for devices that are not here can be written, and never be read.
+        use_compilation_cache()
     if args.dry_run:
         from jaxgan.commands.dry_run import describe
 

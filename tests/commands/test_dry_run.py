@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan.commands import dry_run
+from jaxgan.commands import compilation_cache, dry_run, train
 from jaxgan.commands.dry_run import describe
 from jaxgan.config import Config
 from jaxgan.evaluation.networks import vgg
@@ -50,6 +50,16 @@ def test_a_penalty_that_is_seldom_due_is_said_to_be_counted(monkeypatch):
     before = lines[lines.index("work of one iteration") - 2]
     assert before == "what follows is of updates whose penalty is due, as it is at every 4th"
     assert not [line for line in describe(game(penalty="gp"), target="h100").splitlines() if "is due" in line]
+
+
+def test_programs_for_other_devices_are_not_kept(monkeypatch, capsys):
+    """JAX would keep them, fail to read them at the next start, and warn of that."""
+    used = []
+    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: used.append(True))
+    monkeypatch.setattr(dry_run, "describe", lambda *_: "described")
+    for flags, expected in ((["--target", "h100"], []), ([], [True])):
+        assert train.main(["--config", "mnist", "--dry_run", *flags]) == 0
+        assert used == expected and "described" in capsys.readouterr().out
 
 
 def test_what_reals_add_is_said_of_a_set_and_of_none(tmp_path, monkeypatch):
